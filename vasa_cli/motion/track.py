@@ -1,0 +1,93 @@
+"""The motion track: what `generate` writes and `render` plays.
+
+Axes of the canonical face space (units: inter-ocular distance, outer eye corner to outer eye corner, landmarks 33 and 263):
+x to the right of the picture, y down, z away from the camera. Head rotation is R = Ry(yaw) Rx(pitch) Rz(roll) applied to canonical
+vertices, so yaw > 0 turns the face to the left of the picture, pitch > 0 lowers it, roll > 0 tilts it clockwise.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vasa_cli.errors import InputError
+
+FORMAT = "vasa-motion/1"
+
+
+@dataclass(frozen=True)
+class MotionTrack:
+    """Head pose and facial dynamics, frame by frame; independent of the face that plays it.
+
+    pose      (T, 6) float32: yaw, pitch, roll in radians; x, y in face widths (landmarks 234 to 454; right, down); log head distance.
+              Every column is an offset from the portrait's own rest pose: zeros leave the head where the photo has it.
+    dynamics  (T, K) float32: z_dyn, coefficients of the dynamics basis; zeros are the neutral face (lips closed, eyes open, gaze ahead).
+    fps       exact frame rate.
+    seed      seed that the motion was generated from; -1 when it was measured, not generated.
+    controls  the resolved controls, JSON-serialisable.
+    hashes    names to hex digests: "weights", "basis", "audio", ...
+    """
+
+    pose: np.ndarray
+    dynamics: np.ndarray
+    fps: Fraction = Fraction(25)
+    seed: int = 0
+    controls: dict[str, Any] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.pose.ndim != 2 or self.pose.shape[1] != 6:
+            raise ValueError(f"pose must be (T, 6), got {self.pose.shape}")
+        if self.dynamics.ndim != 2 or len(self.dynamics) != len(self.pose):
+            raise ValueError(f"dynamics must be ({len(self.pose)}, K), got {self.dynamics.shape}")
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+    def save(self, path: Path) -> None:
+        """Write one .safetensors file (the caller handles .part and rename)."""
+        from safetensors.numpy import save_file
+
+        meta = {
+            "format": FORMAT,
+            "fps": f"{self.fps.numerator}/{self.fps.denominator}",
+            "seed": str(self.seed),
+            "controls": json.dumps(self.controls, sort_keys=True),
+            "hashes": json.dumps(self.hashes, sort_keys=True),
+        }
+        tensors = {
+            "pose": np.ascontiguousarray(self.pose, np.float32),
+            "dynamics": np.ascontiguousarray(self.dynamics, np.float32),
+        }
+        save_file(tensors, str(path), metadata=meta)
+
+    @classmethod
+    def load(cls, path: Path) -> MotionTrack:
+        """Read a motion file. Raises InputError when it is not one, is damaged, or is of another format version."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="numpy") as f:
+                meta = f.metadata() or {}
+                if meta.get("format") != FORMAT:
+                    raise InputError(f"{path}: not a motion file of format {FORMAT} (found {meta.get('format')!r}); run `vasa generate` again")
+                pose, dynamics = f.get_tensor("pose"), f.get_tensor("dynamics")
+            if not (np.isfinite(pose).all() and np.isfinite(dynamics).all()):
+                raise InputError(f"{path}: the motion holds values that are not numbers; run `vasa generate` again")
+            return cls(
+                pose,
+                dynamics,
+                Fraction(meta["fps"]),
+                int(meta["seed"]),
+                json.loads(meta["controls"]),
+                json.loads(meta["hashes"]),
+            )
+        except FileNotFoundError as e:
+            raise InputError(f"{path}: no such motion file") from e
+        except (OSError, SafetensorError, KeyError, ValueError) as e:
+            raise InputError(f"{path}: damaged or not a motion file ({e}); run `vasa generate` again") from e
