@@ -1,0 +1,306 @@
+"""Presets: YAML files of controls, validated key by key, and their merge with the command line's flags (flag > preset > default)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vasa_cli.errors import UsageError
+from vasa_cli.motion.controls import (
+    DISTANCE_RANGE,
+    EMOTIONS,
+    GAZE_PITCH_LIMIT,
+    GAZE_YAW_LIMIT,
+    SCALE_RANGE,
+    SCALES,
+    Controls,
+    Curve,
+)
+
+DEFAULT_PRESET = "neutral"
+
+Weight = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0.0, le=86400.0, allow_inf_nan=False)]
+Yaw = Annotated[float, Field(ge=-GAZE_YAW_LIMIT, le=GAZE_YAW_LIMIT, allow_inf_nan=False)]
+Pitch = Annotated[float, Field(ge=-GAZE_PITCH_LIMIT, le=GAZE_PITCH_LIMIT, allow_inf_nan=False)]
+Distance = Annotated[float, Field(ge=DISTANCE_RANGE[0], le=DISTANCE_RANGE[1], allow_inf_nan=False)]
+Scale = Annotated[float, Field(ge=SCALE_RANGE[0], le=SCALE_RANGE[1], allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Gaze(_Strict):
+    yaw: Yaw = 0.0
+    pitch: Pitch = 0.0
+
+
+class GazeKey(Gaze):
+    t: Seconds
+
+
+class DistanceKey(_Strict):
+    t: Seconds
+    value: Distance
+
+
+class ScaleKey(_Strict):
+    t: Seconds
+    value: Scale
+
+
+class Emotion(_Strict):
+    happy: Weight = 0.0
+    sad: Weight = 0.0
+    angry: Weight = 0.0
+    surprised: Weight = 0.0
+    afraid: Weight = 0.0
+    disgusted: Weight = 0.0
+    contempt: Weight = 0.0
+
+
+class EmotionKey(Emotion):
+    t: Seconds
+
+
+# Which model a value is checked against: its constant form and its keyframe form.
+FORMS: dict[str, tuple[Any, type[_Strict]]] = {
+    "gaze": (Gaze, GazeKey),
+    "distance": (Distance, DistanceKey),
+    "emotion": (Emotion, EmotionKey),
+    **{name: (Scale, ScaleKey) for name in SCALES},
+}
+
+
+class PresetFile(_Strict):
+    """The schema of a preset file. Every control may be a constant or a list of keyframes, each with `t` in seconds."""
+
+    name: str | None = None
+    description: str = ""
+    repeat: Annotated[float, Field(gt=0.0, le=86400.0, allow_inf_nan=False)] | None = None
+    gaze: Gaze | list[GazeKey] | None = None
+    distance: Distance | list[DistanceKey] | None = None
+    emotion: Emotion | list[EmotionKey] | None = None
+    head: Scale | list[ScaleKey] | None = None
+    brows: Scale | list[ScaleKey] | None = None
+    blink: Scale | list[ScaleKey] | None = None
+    mouth: Scale | list[ScaleKey] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_form_each(cls, data: Any) -> Any:
+        """Check each control against the one form it is written in, so that messages name one range instead of every alternative."""
+        if not isinstance(data, Mapping):
+            return data
+        out = dict(data)
+        for key, (constant, keyframe) in FORMS.items():
+            value = out.get(key)
+            if value is None:
+                continue
+            holder = _KEYFRAMES[key] if isinstance(value, list) else _CONSTANTS[key]
+            out[key] = getattr(holder.model_validate({key: value}), key)
+        return out
+
+    @model_validator(mode="after")
+    def _times_rise(self) -> PresetFile:
+        for key in FORMS:
+            value = getattr(self, key)
+            if not isinstance(value, list):
+                continue
+            times = [k.t for k in value]
+            if not times or any(b <= a for a, b in zip(times, times[1:], strict=False)):
+                raise ValueError(f"{key}: keyframes need rising times t, found {times}")
+            if self.repeat is not None and times[-1] - times[0] >= self.repeat:
+                raise ValueError(f"{key}: keyframes span {times[-1] - times[0]:g} s, which must be less than repeat = {self.repeat:g} s")
+        return self
+
+    def to_controls(self) -> Controls:
+        curves = {key: _curve(key, value) for key in FORMS if (value := getattr(self, key)) is not None}
+        return Controls(**curves, repeat=self.repeat)
+
+
+def _holder(key: str, form: Any) -> type[BaseModel]:
+    from pydantic import create_model
+
+    return create_model(f"_{key}", __config__=ConfigDict(extra="forbid"), **{key: (form, ...)})  # type: ignore[call-overload, no-any-return]
+
+
+_CONSTANTS = {key: _holder(key, constant) for key, (constant, _) in FORMS.items()}
+_KEYFRAMES = {key: _holder(key, list[keyframe]) for key, (_, keyframe) in FORMS.items()}  # type: ignore[valid-type]
+
+
+def _row(value: Any) -> tuple[float, ...]:
+    if isinstance(value, Gaze):
+        return (value.yaw, value.pitch)
+    if isinstance(value, Emotion):
+        return tuple(getattr(value, name) for name in EMOTIONS)
+    return (float(value.value),) if isinstance(value, (DistanceKey, ScaleKey)) else (float(value),)
+
+
+def _curve(key: str, value: Any) -> Curve:
+    if isinstance(value, list):
+        return Curve(tuple(float(k.t) for k in value), tuple(_row(k) for k in value))
+    return Curve((0.0,), (_row(value),))
+
+
+# ---------------------------------------------------------------------------------------------------------------------------- messages
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint such as ' (did you mean friendly?)', or nothing."""
+    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _known_keys(path: tuple[Any, ...]) -> list[str]:
+    if path and path[0] in FORMS:
+        constant, keyframe = FORMS[path[0]]
+        model = keyframe if len(path) > 2 else constant
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            return list(model.model_fields)
+    return list(PresetFile.model_fields)
+
+
+def _range_of(key: str, path: tuple[Any, ...]) -> str:
+    leaf = str(path[-1]) if path else key
+    ranges = {
+        "yaw": f"{-GAZE_YAW_LIMIT:g} to {GAZE_YAW_LIMIT:g} degrees",
+        "pitch": f"{-GAZE_PITCH_LIMIT:g} to {GAZE_PITCH_LIMIT:g} degrees",
+        "t": "0 to 86400 seconds",
+        "repeat": "above 0, up to 86400 seconds",
+        **dict.fromkeys(EMOTIONS, "0 to 1"),
+    }
+    if leaf in ranges:
+        return ranges[leaf]
+    low, high = DISTANCE_RANGE if key == "distance" else SCALE_RANGE
+    return f"{low:g} to {high:g}"
+
+
+def _explain(error: ValidationError) -> str:
+    """The first defect, in one line that names the key, what was found and what is allowed."""
+    first = error.errors()[0]
+    path = tuple(first["loc"])
+    label = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".") or "the file"
+    kind, found = first["type"], first.get("input")
+    key = str(path[0]) if path else ""
+    if kind == "extra_forbidden":
+        known = [k for k in _known_keys(path) if k not in ("name", "description")] or list(FORMS)
+        return f"unknown key {label}{nearest(str(path[-1]), known)}; known: {', '.join(known)}"
+    if kind in ("greater_than_equal", "less_than_equal", "greater_than", "finite_number"):
+        return f"{label} = {found} is out of range: allowed is {_range_of(key, path)}"
+    if kind == "value_error":
+        return str(first["ctx"]["error"]) if "ctx" in first else first["msg"]
+    if kind == "missing":
+        return f"{label} is missing"
+    if key in ("gaze", "emotion") and len(path) == 1:
+        return f"{label} = {found!r}: expected a mapping such as {'{yaw: 10, pitch: -3}' if key == 'gaze' else '{happy: 0.6}'}, or keyframes"
+    return f"{label} = {found!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def validate(data: Any, where: str) -> PresetFile:
+    """Check a mapping against the schema. Raises UsageError with one line that starts with `where`."""
+    if not isinstance(data, Mapping):
+        raise UsageError(f"{where}: expected a mapping of controls, found {type(data).__name__}; see `vasa presets show neutral`")
+    try:
+        return PresetFile.model_validate(dict(data))
+    except ValidationError as e:
+        raise UsageError(f"{where}: {_explain(e)}") from e
+
+
+# ------------------------------------------------------------------------------------------------------------------------------ lookup
+
+
+@dataclass(frozen=True)
+class Preset:
+    name: str
+    description: str
+    path: Path
+    spec: PresetFile
+
+
+def preset_dir() -> Path:
+    """The folder of shipped presets: beside the package in a checkout, inside it when installed from a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "presets"
+    return inside if inside.is_dir() else package.parent / "presets"
+
+
+def shipped() -> dict[str, Path]:
+    return {p.stem: p for p in sorted(preset_dir().glob("*.yaml"))}
+
+
+def load_preset(name_or_file: str) -> Preset:
+    """A shipped preset by name, or a file by its path (anything with a YAML suffix or a folder in it). Raises UsageError."""
+    known = shipped()
+    looks_like_file = name_or_file.endswith((".yaml", ".yml")) or "/" in name_or_file or "\\" in name_or_file
+    if name_or_file in known:
+        path = known[name_or_file]
+    elif looks_like_file:
+        path = Path(name_or_file)
+        if not path.is_file():
+            raise UsageError(f"preset file {name_or_file}: no such file")
+    else:
+        raise UsageError(f"unknown preset {name_or_file!r}{nearest(name_or_file, known)}; shipped are: {', '.join(known)}")
+    return read_preset(path)
+
+
+def read_preset(path: Path) -> Preset:
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as e:
+        raise UsageError(f"preset file {path}: cannot be read ({e})") from e
+    except yaml.YAMLError as e:
+        line = f" in line {e.problem_mark.line + 1}" if isinstance(e, yaml.MarkedYAMLError) and e.problem_mark else ""
+        raise UsageError(f"preset file {path}: not valid YAML{line} ({getattr(e, 'problem', None) or 'unreadable'})") from e
+    spec = validate({} if data is None else data, f"preset {path.name}")
+    return Preset(spec.name or path.stem, spec.description, path, spec)
+
+
+# ------------------------------------------------------------------------------------------------------------------------------- merge
+
+
+def parse_gaze(text: str, where: str = "--gaze") -> dict[str, float]:
+    """'YAW,PITCH' in degrees."""
+    parts = text.split(",")
+    try:
+        yaw, pitch = (float(p) for p in parts)
+    except ValueError as e:
+        raise UsageError(f"{where} {text!r}: expected YAW,PITCH in degrees, such as {where} 12,-4") from e
+    return {"yaw": yaw, "pitch": pitch}
+
+
+def parse_emotions(items: Iterable[str], where: str = "--emotion") -> dict[str, float]:
+    """'name=weight' each, such as happy=0.6."""
+    out: dict[str, float] = {}
+    for item in items:
+        name, sign, weight = item.partition("=")
+        name = name.strip().lower()
+        if name not in EMOTIONS:
+            raise UsageError(f"{where} {item!r}: unknown emotion{nearest(name, EMOTIONS)}; known: {', '.join(EMOTIONS)}")
+        try:
+            out[name] = float(weight) if sign else 1.0
+        except ValueError as e:
+            raise UsageError(f"{where} {item!r}: expected {name}=WEIGHT with a weight from 0 to 1") from e
+    return out
+
+
+def resolve_controls(preset: Preset | None, flags: Mapping[str, Any]) -> Controls:
+    """Merge flags over the preset over the defaults, control by control. `flags` holds constants or keyframes in the preset's own
+    schema, None where not given. Raises UsageError naming the flag and its range."""
+    base = preset.spec if preset is not None else PresetFile()
+    given = {key: value for key, value in flags.items() if value is not None}
+    for key, value in given.items():
+        try:
+            part = validate({key: value}, "options")
+        except UsageError as e:
+            raise UsageError(f"--{str(e).removeprefix('options: ').replace('.', ' ', 1) if isinstance(value, Mapping) else str(e)[9:]}") from e
+        base = base.model_copy(update={key: getattr(part, key)})
+    return base.to_controls()
