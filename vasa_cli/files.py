@@ -1,0 +1,115 @@
+"""Files on disk: outputs that appear whole or not at all, hashes, and checks that fail before any work is done."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from vasa_cli.errors import InputError, UsageError
+
+CHUNK = 1 << 20
+
+
+def part_path(path: Path) -> Path:
+    """Where a result grows until it is whole: in the target folder, so that the rename is atomic, and with the process id, so that
+    parallel jobs never share it."""
+    return path.with_name(f"{path.name}.part-{os.getpid()}")
+
+
+def sync(path: Path) -> None:
+    """Make sure the bytes are on the disk before the final name points at them."""
+    with path.open("rb") as f, contextlib.suppress(OSError):  # some network file systems cannot
+        os.fsync(f.fileno())
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a .part path to write to; on success it becomes `path`, on any failure it is removed.
+
+    Raises UsageError when the place cannot be written or the disk is full.
+    """
+    part = part_path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        sync(part)
+        os.replace(part, path)
+    except OSError as e:
+        raise UsageError(explain_write(path, e)) from e
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def explain_write(path: Path, error: OSError) -> str:
+    """One line on why `path` could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{path}: no space left on the disk; free some or choose another folder with -o"
+    if error.errno == errno.EROFS:
+        return f"{path}: the file system is read-only; choose another folder with -o"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{path}: no permission to write there; choose another folder with -o"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return f"{path}: a part of this path is a file, not a folder; choose another folder with -o"
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{path.name[:40]}...: the name is too long for this file system; choose a shorter one with -o"
+    return f"{path}: cannot be written ({error.strerror or error}); choose another folder with -o"
+
+
+def check_output(path: Path, *, overwrite: bool, create: bool = True) -> None:
+    """Refuse, before any work, an output that exists or cannot be written. Raises UsageError.
+
+    With `create` the folder is made and a probe file written; without it (dry run) only what exists is looked at.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; name a file with -o")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path}: exists already; add --overwrite to replace it, or choose another name with -o")
+    try:
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            probe = part_path(path)
+            try:
+                probe.touch()
+            finally:
+                probe.unlink(missing_ok=True)
+        else:
+            _look_at_folder(path)
+    except OSError as e:
+        raise UsageError(explain_write(path, e)) from e
+
+
+def _look_at_folder(path: Path) -> None:
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def check_input(path: Path, what: str) -> None:
+    """Raises InputError when `path` is not a readable, non-empty file; `what` names it ('portrait', 'recording')."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder, not a {what}")
+        if not path.is_file() and not path.exists():
+            raise InputError(f"{path}: no such {what}")
+        if path.is_file() and path.stat().st_size == 0:
+            raise InputError(f"{path}: the {what} is empty (0 bytes)")
+        with path.open("rb"):
+            pass
+    except OSError as e:
+        raise InputError(f"{path}: the {what} cannot be read ({e.strerror or e})") from e
+
+
+def sha256_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as f:
+        while block := f.read(CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
