@@ -75,12 +75,25 @@ def mean_blink(people: list[Person]) -> np.ndarray:
     return np.median(found, 0)
 
 
-def neutral_portraits(path: Path | None, basis: DynamicsBasis) -> list[np.ndarray]:
-    """Neutrals of photos measured with FaceMesh in static mode (npz of (478, 3) arrays), their expression fitted and taken away."""
-    if path is None or not path.is_file():
-        return []
-    shapes = np.load(path)
-    return [basis.split_identity(basis.align(shapes[name][None])[0][0])[0] for name in shapes.files]
+def measure_portraits(folder: Path) -> list[np.ndarray]:
+    """(478, 3) landmarks in image widths of the first face in every photo of a folder (FaceMesh, static mode)."""
+    import mediapipe as mp
+    from PIL import Image, ImageOps
+
+    marks = []
+    with mp.solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=0.3) as mesh:
+        for path in sorted(folder.glob("*.jpg")):
+            image = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+            ratio = image.shape[0] / image.shape[1]
+            found = mesh.process(image).multi_face_landmarks
+            if found:
+                marks.append(np.array([[p.x, p.y * ratio, p.z] for p in found[0].landmark], np.float32))
+    return marks
+
+
+def neutral_portraits(marks: list[np.ndarray], basis: DynamicsBasis) -> list[np.ndarray]:
+    """Neutrals of photos, their expression fitted and taken away."""
+    return [basis.split_identity(basis.align(m[None])[0][0])[0] for m in marks]
 
 
 def residuals(people: list[Person], basis: DynamicsBasis) -> dict[str, dict[str, tuple[float, float]]]:
@@ -124,7 +137,6 @@ def report(basis: DynamicsBasis, scores: dict[str, dict[str, tuple[float, float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--portraits", type=Path, help="npz of FaceMesh landmarks of photos, for the identity directions")
     parser.add_argument("--per-source", type=int, default=3500)
     parser.add_argument("--grid-step", type=int, default=8)
     parser.add_argument("--out", type=Path, default=ROOT / "vasa_cli" / "weights")
@@ -154,8 +166,9 @@ def main() -> None:
     basis = replace(basis, std=basis.encode(data).std(0), mouth_open_direction=basis.encode(field))
 
     distinct = [p.neutral for p in people if p.clip.source == "liveportrait" or p.clip.name in PEOPLE] + [people[0].neutral]
+    photos = measure_portraits(args.data / "portraits")
     for _ in range(2):  # the photos' neutrals need identity directions, the identity directions gain from the photos
-        neutrals = distinct + (neutral_portraits(args.portraits, basis) if len(basis.identity_std) else [])
+        neutrals = distinct + (neutral_portraits(photos, basis) if len(basis.identity_std) else [])
         found, spread = fit.fit_identity(np.stack(neutrals), basis.mean_shape, mirror, config.identity)
         basis = replace(basis, identity_directions=found.astype(np.float32), identity_std=spread.astype(np.float32))
 

@@ -28,7 +28,7 @@ EYE_RINGS = (
 )
 BROWS = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46, 300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 REGIONS = {"lips": LIPS, "lids": EYE_RINGS, "irises": IRIS_LEFT + IRIS_RIGHT, "brows": BROWS, "all": tuple(range(478))}
-INNER_LIPS = ((13, 14), (82, 87), (81, 178), (80, 88), (312, 317), (311, 402), (310, 318), (191, 95), (415, 324))
+UPPER_LID_SHARE = 0.85  # of a blink's way; about what the data's blinks show at the middle of the eye
 
 
 @dataclass(frozen=True)
@@ -172,17 +172,21 @@ def gaze_directions(shape: np.ndarray) -> np.ndarray:
 def closure_directions(shape: np.ndarray, blinks: np.ndarray, mask: np.ndarray, mirror: np.ndarray) -> np.ndarray:
     """(2, 478, 3): closing the left and the right eye of the picture. `blinks` (478, 3) is the mean displacement of a full blink in the data.
 
-    The whole field keeps the shape of the data's blinks; the contours are set so that facing lid landmarks of `shape` meet exactly,
-    at the height at which the data's lids meet.
+    The skin around keeps the shape of the data's blinks; the contours are set: corners stay, facing lid landmarks meet exactly, on an arc
+    from corner to corner that passes the middle of the eye at UPPER_LID_SHARE of the way down.
     """
     field = 0.5 * (blinks + mirrored(blinks, mirror)) * mask[:, None]
-    for upper, lower in LID_PAIRS_LEFT + LID_PAIRS_RIGHT:
-        gap = shape[lower, 1] - shape[upper, 1]
-        down, up = field[upper, 1], -field[lower, 1]
-        share = np.clip(down / max(down + up, 1e-6), 0.75, 1.0)  # the upper lid does most of the way
-        depth = 0.5 * (shape[lower, 2] + field[lower, 2] + shape[upper, 2] + field[upper, 2])
-        field[upper, 1], field[lower, 1] = share * gap, -(1 - share) * gap
-        field[upper, 2], field[lower, 2] = depth - shape[upper, 2], depth - shape[lower, 2]
+    for pairs, (outer, inner) in ((LID_PAIRS_LEFT, (33, 133)), (LID_PAIRS_RIGHT, (263, 362))):
+        upper, lower = np.array(pairs).T
+        field[[outer, inner]] = 0
+        u = (0.5 * (shape[upper, 0] + shape[lower, 0]) - shape[outer, 0]) / (shape[inner, 0] - shape[outer, 0])
+        straight = shape[outer, 1] + u * (shape[inner, 1] - shape[outer, 1])
+        arc, middle = 4 * u * (1 - u), 3
+        low = UPPER_LID_SHARE * shape[lower[middle], 1] + (1 - UPPER_LID_SHARE) * shape[upper[middle], 1]
+        meet = straight + (low - straight[middle]) * arc / arc[middle]
+        depth = 0.5 * (shape[lower, 2] + shape[upper, 2])
+        for side in (upper, lower):
+            field[side] = np.stack([np.zeros(len(u)), meet - shape[side, 1], depth - shape[side, 2]], -1)
     sides = (shape[:, :1] < 0, shape[:, :1] > 0)
     return np.stack([field * side for side in sides])
 
