@@ -13,6 +13,7 @@ import numpy as np
 
 from vasa_cli.motion.basis import DynamicsBasis, lid_opening
 from vasa_cli.training import motion_basis as fit
+from vasa_cli.training.motion_actions import measure_scores, with_actions
 from vasa_cli.training.motion_clips import Clip, clip_paths, read_clip, smooth
 from vasa_cli.weights import registry
 
@@ -140,6 +141,7 @@ def main() -> None:
     parser.add_argument("--per-source", type=int, default=3500)
     parser.add_argument("--grid-step", type=int, default=8)
     parser.add_argument("--out", type=Path, default=ROOT / "vasa_cli" / "weights")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the blendshape scores measured on the video clips; none: no action directions")
     args = parser.parse_args()
     config = fit.BasisConfig()
 
@@ -171,6 +173,10 @@ def main() -> None:
         neutrals = distinct + (neutral_portraits(photos, basis) if len(basis.identity_std) else [])
         found, spread = fit.fit_identity(np.stack(neutrals), basis.mean_shape, mirror, config.identity)
         basis = replace(basis, identity_directions=found.astype(np.float32), identity_std=spread.astype(np.float32))
+
+    if args.cache:
+        model = args.data.parent / "models" / "face_landmarker_v2_with_blendshapes.task"
+        basis = with_actions(basis, measure_scores(args.data / "video", model, args.cache))
 
     from safetensors.numpy import save_file
 
