@@ -1,0 +1,110 @@
+"""Openings in the skin (mouth, eyes) as two smooth curves, and small patches of the picture around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+SAMPLES = 48  # places along an opening at which its curves are tabulated
+
+
+def spline_matrix(knots: int, samples: int) -> torch.Tensor:
+    """(samples, knots): natural cubic spline through equally spaced knots, evaluated at equally spaced places."""
+    second = torch.eye(knots, dtype=torch.float64)
+    rhs = torch.zeros(knots, knots, dtype=torch.float64)
+    for i in range(1, knots - 1):
+        second[i, i - 1], second[i, i], second[i, i + 1] = 1, 4, 1
+        rhs[i, i - 1], rhs[i, i], rhs[i, i + 1] = 6, -12, 6
+    moments = torch.linalg.solve(second, rhs)  # second derivatives at the knots, per knot value
+    t = torch.linspace(0, knots - 1, samples, dtype=torch.float64)
+    i = t.floor().clamp(max=knots - 2).long()
+    b = (t - i)[:, None]
+    a = 1 - b
+    eye = torch.eye(knots, dtype=torch.float64)
+    return (a * eye[i] + b * eye[i + 1] + ((a**3 - a) * moments[i] + (b**3 - b) * moments[i + 1]) / 6).float()
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Frames of openings along their own axis. origin (B, 2) first corner; along (B, 2) unit vector to the last corner; length (B,);
+    upper, lower (B, SAMPLES): distance of the edges from the axis, downwards, at equal steps of `along`; all in crop pixels."""
+
+    origin: torch.Tensor
+    along: torch.Tensor
+    length: torch.Tensor
+    upper: torch.Tensor
+    lower: torch.Tensor
+
+    def centre(self) -> torch.Tensor:
+        """(B, 2)."""
+        return self.origin + self.along * (self.length / 2)[:, None]
+
+
+def _tabulate(u: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """v at equal steps of u in [0, 1]. u, v (B, S), u first made increasing. -> (B, SAMPLES)."""
+    u = torch.cummax(u, -1).values + torch.arange(u.shape[1], device=u.device) * 1e-5
+    want = torch.linspace(0, 1, SAMPLES, device=u.device).expand(len(u), -1).contiguous()
+    hi = torch.searchsorted(u.contiguous(), want).clamp(1, u.shape[1] - 1)
+    u0, u1 = u.gather(1, hi - 1), u.gather(1, hi)
+    t = ((want - u0) / (u1 - u0)).clamp(0, 1)
+    return v.gather(1, hi - 1) * (1 - t) + v.gather(1, hi) * t
+
+
+def opening_from(upper: torch.Tensor, lower: torch.Tensor, spline: torch.Tensor) -> Opening:
+    """upper, lower (B, N, 2) points corner to corner (shared ends) -> Opening."""
+    origin, end = upper[:, 0], upper[:, -1]
+    length = torch.linalg.norm(end - origin, dim=-1).clamp_min(1e-3)
+    along = (end - origin) / length[:, None]
+    down = torch.stack([-along[:, 1], along[:, 0]], -1) * torch.where(along[:, :1] < 0, -1.0, 1.0)  # downwards for either eye
+
+    def curve(points: torch.Tensor) -> torch.Tensor:
+        p = torch.einsum("sn,bnc->bsc", spline, points) - origin[:, None]
+        return _tabulate((p * along[:, None]).sum(-1) / length[:, None], (p * down[:, None]).sum(-1))
+
+    return Opening(origin, along, length, curve(upper), curve(lower))
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A window of fixed size in each frame: index (B, P) into the flattened picture, points (B, P, 2) pixel centres."""
+
+    index: torch.Tensor
+    points: torch.Tensor
+
+    @classmethod
+    def around(cls, centre: torch.Tensor, height: int, width: int, size: int) -> Patch:
+        """centre (B, 2) in pixels; the window stays inside the size x size picture."""
+        height, width = min(height, size), min(width, size)
+        corner = (centre - torch.tensor([width, height], device=centre.device) / 2).round()
+        x0 = corner[:, 0].clamp(0, size - width).long()
+        y0 = corner[:, 1].clamp(0, size - height).long()
+        y, x = torch.meshgrid(torch.arange(height, device=centre.device), torch.arange(width, device=centre.device), indexing="ij")
+        px, py = x0[:, None] + x.reshape(1, -1), y0[:, None] + y.reshape(1, -1)
+        return cls(py * size + px, torch.stack([px, py], -1).float() + 0.5)
+
+    def read(self, picture: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) -> (B, C, P)."""
+        flat = picture.flatten(2)
+        return flat.gather(2, self.index[:, None].expand(-1, flat.shape[1], -1))
+
+    def write(self, picture: torch.Tensor, values: torch.Tensor) -> None:
+        """Put (B, C, P) back into a contiguous (B, C, H, W)."""
+        picture.flatten(2).scatter_(2, self.index[:, None].expand(-1, picture.shape[1], -1), values)
+
+
+def inside(opening: Opening, points: torch.Tensor, soft: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Coverage (B, P) 0..1 of an opening at points (B, P, 2), edge `soft` pixels wide; depths below the upper and above the lower edge (B, P)."""
+    rel = points - opening.origin[:, None]
+    down = torch.stack([-opening.along[:, 1], opening.along[:, 0]], -1) * torch.where(opening.along[:, :1] < 0, -1.0, 1.0)
+    u = (rel * opening.along[:, None]).sum(-1) / opening.length[:, None]
+    v = (rel * down[:, None]).sum(-1)
+    at = u.clamp(0, 1) * (SAMPLES - 1)
+    lo = at.floor().clamp(max=SAMPLES - 2).long()
+    t = at - lo
+    top_edge = opening.upper.gather(1, lo) * (1 - t) + opening.upper.gather(1, lo + 1) * t
+    bottom_edge = opening.lower.gather(1, lo) * (1 - t) + opening.lower.gather(1, lo + 1) * t
+    below, above = v - top_edge, bottom_edge - v
+    covered = (below / soft + 0.5).clamp(0, 1) * (above / soft + 0.5).clamp(0, 1)
+    within = ((u > 0) & (u < 1)).float()
+    return covered * within, below, above

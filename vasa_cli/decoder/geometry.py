@@ -1,0 +1,102 @@
+"""Head pose and vertices: from latents to where everything lies in the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from vasa_cli.portrait import topology as top
+from vasa_cli.portrait.latent import SIZE
+
+LID_SLACK = 0.10  # of the resting opening: a lid this close to the other one is closed (trackers never report a full touch)
+
+
+def rotation_matrix(angles: torch.Tensor) -> torch.Tensor:
+    """(B, 3) yaw, pitch, roll in radians -> (B, 3, 3), R = Ry(yaw) Rx(pitch) Rz(roll) (`motion.track`)."""
+    (cy, cp, cr), (sy, sp, sr) = torch.cos(angles).unbind(-1), torch.sin(angles).unbind(-1)
+    rows = (
+        (cy * cr + sy * sp * sr, -cy * sr + sy * sp * cr, sy * cp),
+        (cp * sr, cp * cr, -sp),
+        (-sy * cr + cy * sp * sr, sy * sr + cy * sp * cr, cy * cp),
+    )
+    return torch.stack([torch.stack(r, -1) for r in rows], -2)
+
+
+@dataclass(frozen=True)
+class HeadPose:
+    """Pose of a batch of frames. rotation (B, 3, 3), translation (B, 3) crop pixels, zoom (B,) of the whole person about `anchor` (2,)."""
+
+    rotation: torch.Tensor
+    translation: torch.Tensor
+    zoom: torch.Tensor
+    anchor: torch.Tensor
+
+    def zoomed(self, points: torch.Tensor) -> torch.Tensor:
+        """(B, N, 2) picture points after the person came nearer or went away."""
+        return self.anchor + self.zoom[:, None, None] * (points - self.anchor)
+
+
+class HeadModel(torch.nn.Module):
+    """One face's rigid geometry: canonical points to the picture.
+
+    The person as a whole is scaled by head distance about the middle of the picture's lower edge, so that no cut-off chest floats.
+    """
+
+    def __init__(self, neutral: torch.Tensor, pose: torch.Tensor, scale: float, translation: torch.Tensor) -> None:
+        super().__init__()
+        self.scale = float(scale)
+        self.register_buffer("rest_angles", pose[:3].clone())
+        self.register_buffer("rest_translation", translation.clone())
+        sides = neutral[list(top.FACE_SIDES)]
+        self.face_width = float(torch.linalg.norm(sides[1] - sides[0])) * self.scale  # crop pixels
+        self.register_buffer("anchor", torch.tensor([float(translation[0]), float(SIZE)]))
+
+    def pose(self, z_pose: torch.Tensor) -> HeadPose:
+        """(B, 6) offsets from the photo's rest pose -> HeadPose."""
+        rotation = rotation_matrix(self.rest_angles + z_pose[:, :3])
+        shift = torch.nn.functional.pad(z_pose[:, 3:5] * self.face_width, (0, 1))
+        return HeadPose(rotation, self.rest_translation + shift, torch.exp(-z_pose[:, 5]), self.anchor)
+
+    def place(self, canonical: torch.Tensor, pose: HeadPose) -> torch.Tensor:
+        """(B, N, 3) or (N, 3) canonical -> (B, N, 3) crop pixels before the zoom."""
+        return self.scale * canonical @ pose.rotation.transpose(1, 2) + pose.translation[:, None]
+
+    def plane_maps(self, rest: torch.Tensor, pose: HeadPose) -> torch.Tensor:
+        """(B, 2, 2): how a small flat piece facing forward in the photo (rotation `rest` (3, 3)) lies in the picture, zoom included."""
+        now = pose.rotation[:, :2, :2] * pose.zoom[:, None, None]
+        return now @ torch.linalg.inv(rest[:2, :2])
+
+
+def _pairs(upper: tuple[int, ...], lower: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    return list(upper[1:-1]), list(lower[1:-1])
+
+
+class Apertures(torch.nn.Module):
+    """Lips and lids never cross, lips are closed at rest, lids close fully: exact gaps for the vertices that face each other."""
+
+    def __init__(self, neutral: torch.Tensor) -> None:
+        super().__init__()
+        gap = neutral[list(top.MOUTH_LOWER[1:-1]), 1] - neutral[list(top.MOUTH_UPPER[1:-1]), 1]
+        self.register_buffer("lip_rest", gap)  # (9,) what the tracker sees between closed lips
+        lids = [neutral[_pairs(u, v)[1], 1] - neutral[_pairs(u, v)[0], 1] for u, v in zip(top.LID_UPPER, top.LID_LOWER, strict=True)]
+        self.register_buffer("lid_rest", torch.stack(lids))  # (2, 7)
+
+    def forward(self, vertices: torch.Tensor) -> torch.Tensor:
+        """(B, 478, 3) canonical -> the same with clean gaps."""
+        out = vertices.clone()
+        upper, lower = _pairs(top.MOUTH_UPPER, top.MOUTH_LOWER)
+        self._set_gap(out, upper, lower, out[:, lower, 1] - out[:, upper, 1] - self.lip_rest, 0.5)
+        for eye in (0, 1):
+            upper, lower = _pairs(top.LID_UPPER[eye], top.LID_LOWER[eye])
+            gap = out[:, lower, 1] - out[:, upper, 1]
+            slack = LID_SLACK * self.lid_rest[eye]
+            self._set_gap(out, upper, lower, torch.where(gap < 3 * slack, (gap - slack) * 1.5, gap), 0.8)
+        return out
+
+    @staticmethod
+    def _set_gap(v: torch.Tensor, upper: list[int], lower: list[int], gap: torch.Tensor, share: float) -> None:
+        """Give the pairs this gap (at least 0) along y; `share` of the change is the upper vertex's."""
+        excess = v[:, lower, 1] - v[:, upper, 1] - gap.clamp_min(0)
+        v[:, upper, 1] += share * excess
+        v[:, lower, 1] -= (1 - share) * excess

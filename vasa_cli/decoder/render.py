@@ -1,0 +1,93 @@
+"""FaceLatent + MotionTrack -> frames. One batched torch path for CPU, CUDA and MPS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from vasa_cli.decoder.features import EyeLayer, MouthLayer
+from vasa_cli.decoder.geometry import Apertures, HeadModel
+from vasa_cli.decoder.person import PersonLayer
+from vasa_cli.motion.basis import DynamicsBasis
+from vasa_cli.motion.track import MotionTrack
+from vasa_cli.portrait import topology as top
+from vasa_cli.portrait.latent import SIZE, FaceLatent
+
+_JAW = (152, 148, 377, 176, 400)  # chin landmarks: how far the jaw is down
+
+
+class FaceDecoder(torch.nn.Module):
+    """Renders one face. Everything that does not depend on the motion is computed here, once.
+
+    device: a torch device; dtype: float32, or float16/bfloat16 for the dense products on a GPU (coordinates stay float32).
+    size: side of the frames in pixels.
+    """
+
+    def __init__(self, face: FaceLatent, *, device: str = "cpu", dtype: str = "float32", size: int = SIZE) -> None:
+        super().__init__()
+        self.size, self.basis = size, DynamicsBasis.load()
+        neutral = torch.from_numpy(face.neutral)
+        self.head = HeadModel(neutral, torch.from_numpy(face.pose), float(face.scale), torch.from_numpy(face.translation))
+        self.person = PersonLayer(face, self.head)
+        self.apertures = Apertures(neutral)
+        self.eyes = torch.nn.ModuleList([EyeLayer(face, eye) for eye in (0, 1)])
+        self.mouth = MouthLayer(face)
+        directions = torch.from_numpy(self.basis.directions.astype(np.float32)).clone()
+        directions[self.basis.blocks["lids"]] *= self.basis.lid_scale(face.neutral)
+        self.register_buffer("neutral", neutral)
+        self.register_buffer("directions", directions)  # (K, 478, 3), lids scaled to this person
+        photo = (face.landmarks - face.translation) @ face.rotation / float(face.scale)
+        self.register_buffer("photo_shape", torch.from_numpy(photo.astype(np.float32)))
+        self.register_buffer("rest_rotation", torch.from_numpy(face.rotation))
+        plate = torch.from_numpy(np.ascontiguousarray(face.plate.transpose(2, 0, 1))).float()[None] / 255
+        if size != SIZE:
+            plate = F.interpolate(plate, size=(size, size), mode="bicubic", align_corners=False).clamp(0, 1)
+        self.register_buffer("plate", plate)
+        self.to(device)
+        self.device = torch.device(device)
+        self.dense = getattr(torch, dtype) if self.device.type == "cuda" else torch.float32
+        self.eval()
+
+    def vertices(self, dynamics: torch.Tensor) -> torch.Tensor:
+        """(B, K) -> (B, 478, 3) canonical vertices of this person with this expression."""
+        return self.apertures(self.neutral + torch.einsum("bk,knc->bnc", dynamics, self.directions))
+
+    def forward(self, pose: torch.Tensor, dynamics: torch.Tensor) -> torch.Tensor:
+        """pose (B, 6), dynamics (B, K) -> pictures (B, 3, size, size) 0..1."""
+        k = self.size / SIZE
+        head = self.head.pose(pose)
+        shape = self.vertices(dynamics)  # (B, 478, 3)
+        with torch.autocast(self.device.type, dtype=self.dense, enabled=self.dense != torch.float32):
+            layer = self.person((shape - self.photo_shape)[:, : top.N_SKIN].float(), head, self.size).float()
+        colour, alpha = layer[:, :3], layer[:, 3:]
+        picture = torch.lerp(self.plate.expand_as(colour), colour, alpha).contiguous()
+        flat = head.zoomed(self.head.place(shape, head)[..., :2]) * k  # (B, 478, 2) pixels
+        to_rest = torch.linalg.inv(self.head.plane_maps(self.rest_rotation, head)) / k  # (B, 2, 2)
+        for layer_of in self.eyes:
+            layer_of.draw(picture, flat, to_rest, self._iris_shift(shape, layer_of.eye))
+        skull = head.zoomed(self.head.place(self.mouth.seam[None], head)[..., :2])[:, 0] * k
+        jaw = (shape[:, list(_JAW), 1] - self.neutral[list(_JAW), 1]).mean(-1)
+        self.mouth.draw(picture, flat, to_rest, skull, jaw)
+        return picture
+
+    def _iris_shift(self, shape: torch.Tensor, eye: int) -> torch.Tensor:
+        """(B, 2): how far the iris has moved in the eye since the photo, in photo crop pixels."""
+        corners = [top.LID_UPPER[eye][0], top.LID_UPPER[eye][-1]]
+        iris = top.IRIS[eye][0]
+        now = shape[:, iris] - shape[:, corners].mean(1)
+        then = self.photo_shape[iris] - self.photo_shape[corners].mean(0)
+        return ((now - then) @ self.rest_rotation.T)[:, :2] * self.head.scale
+
+    @torch.inference_mode()
+    def frames(self, track: MotionTrack, batch: int = 8) -> Iterator[np.ndarray]:
+        """Yield (B, size, size, 3) uint8 RGB, at most `batch` frames at a time; memory does not grow with the track."""
+        if track.dynamics.shape[1] != len(self.directions):
+            raise ValueError(f"the motion has {track.dynamics.shape[1]} dynamics, this model {len(self.directions)}; generate it again")
+        for start in range(0, len(track), batch):
+            pose = torch.from_numpy(np.ascontiguousarray(track.pose[start : start + batch])).float().to(self.device)
+            dynamics = torch.from_numpy(np.ascontiguousarray(track.dynamics[start : start + batch])).float().to(self.device)
+            picture = self.forward(pose, dynamics)
+            yield (picture * 255 + 0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -1,0 +1,114 @@
+"""Photo to FaceLatent: everything that depends on the photo alone is computed here, once."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from vasa_cli import __version__
+from vasa_cli.errors import FaceError
+from vasa_cli.portrait import eyes, framing, landmarks, layers, mouth, volume
+from vasa_cli.portrait.latent import FORMAT, SIZE, TEXTURE, FaceLatent
+from vasa_cli.portrait.pixels import pixel_hash, read_photo
+
+ENCODER_VERSION = "1"  # raise it when the same photo encodes differently: cached faces are then rebuilt
+
+
+def encoder_hash() -> str:
+    """Hex digest of what decides the result besides the pixels: format, encoder version, basis weights."""
+    from vasa_cli.weights import registry
+
+    text = f"{FORMAT}|{ENCODER_VERSION}|{registry.sha256_of('basis')}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def encode_portrait(path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None) -> FaceLatent:
+    """Encode a portrait photo.
+
+    face: largest, left, right or an index counted from the left; crop: x, y, w, h in photo pixels bypasses face detection.
+    Raises InputError (unreadable photo), FaceError (no usable face), UsageError (impossible choice).
+    """
+    framing.parse_choice(face)
+    return encode_pixels(read_photo(path), Path(path), face=face, crop=crop)
+
+
+def encode_pixels(rgb: np.ndarray, path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None) -> FaceLatent:
+    """`encode_portrait` for pixels (H, W, 3) already read; `path` only names them in messages."""
+    from vasa_cli.motion.basis import DynamicsBasis, euler
+
+    height, width = rgb.shape[:2]
+    square_of, mesh, notes = _locate(rgb, path, face, crop)
+    basis = DynamicsBasis.load()
+    points = square_of.to_crop(mesh.landmarks)
+    _, (rotation, _, _) = basis.align(points[None])
+    yaw = float(euler(rotation[0])[0])
+    notes += framing.check_usable(mesh, yaw, path)
+    tensors = _tensors(rgb, square_of, points.astype(np.float32), basis)
+    return FaceLatent(
+        **tensors,
+        crop=np.array([square_of.x, square_of.y, square_of.scale], np.float32),
+        pixel_hash=pixel_hash(rgb),
+        encoder_hash=encoder_hash(),
+        photo_size=(width, height),
+        notes=notes,
+    )
+
+
+def _locate(
+    rgb: np.ndarray, path: Path, face: str, crop: tuple[int, int, int, int] | None
+) -> tuple[framing.Crop, landmarks.FaceMesh, tuple[str, ...]]:
+    """The square of the photo and the face in it."""
+    height, width = rgb.shape[:2]
+    if crop is None:
+        mesh, notes = framing.choose_face(landmarks.find_faces(rgb), face, path)
+        return framing.frame_face(mesh, width, height), mesh, notes
+    square = framing.crop_from_option(crop, width, height, path)
+    side = square.scale * SIZE
+    middle = np.array([square.x, square.y]) + side / 2
+    found = landmarks.mesh_in_square(rgb, middle, side, 0.1)
+    if found is None:
+        raise FaceError(f"{path}: no face found inside --crop {','.join(map(str, crop))}; choose a square around one face")
+    return square, found, ()
+
+
+def _tensors(rgb: np.ndarray, crop: framing.Crop, points: np.ndarray, basis: object) -> dict[str, np.ndarray]:
+    """All arrays of the latent but the crop."""
+    import cv2
+
+    from vasa_cli.motion.basis import DynamicsBasis
+    from vasa_cli.portrait.expression import split_codes
+
+    assert isinstance(basis, DynamicsBasis)
+    codes = split_codes(points, basis)
+    square = layers.cut_square(rgb, crop, TEXTURE)
+    coarse = landmarks.person_matte(cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
+    alpha = layers.refine_matte(square, _face_is_person(coarse, points))
+    whites, irises = zip(*(eyes.eye_layers(square, points, e) for e in (0, 1)), strict=True)
+    upper, lower, colours = mouth.mouth_layers(square, points, np.stack(whites))
+    posed = (codes.rotation.astype(np.float64), float(codes.scale), codes.translation.astype(np.float64))
+    canonical = ((points - codes.translation) @ codes.rotation) / codes.scale  # the photo's own shape, expression included
+    return {
+        "person": layers.person_layer(square, alpha),
+        "plate": layers.background_plate(square, alpha),
+        "depth": volume.depth_map(canonical, *posed),
+        "follow": volume.follow_map(canonical, *posed),
+        "eye_white": np.stack(whites),
+        "eye_iris": np.stack(irises),
+        "mouth_upper": upper,
+        "mouth_lower": lower,
+        "mouth_colours": colours,
+        "landmarks": points,
+        **{name: getattr(codes, name) for name in ("neutral", "identity", "pose", "dynamics", "rotation", "scale", "translation")},
+    }
+
+
+def _face_is_person(coarse: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Whatever the matte model thinks (statues, paintings), the face itself is foreground."""
+    import cv2
+
+    hull = cv2.convexHull(points[:468, :2].astype(np.float32)) * (coarse.shape[0] / SIZE)
+    mask = coarse.copy()
+    cv2.fillConvexPoly(mask, np.round(hull).astype(np.int32), 1.0)
+    return np.maximum(coarse, mask)

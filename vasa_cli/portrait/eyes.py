@@ -1,0 +1,110 @@
+"""Eyeballs off their lids: a white without iris and lashes, and a whole round iris, so that gaze can move and lids can close."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vasa_cli.portrait import topology as top
+from vasa_cli.portrait.layers import fill_holes
+
+WHITE_SHAPE = (96, 128)  # texels of the patch around one eye
+WHITE_SPAN = 1.7  # width of the patch in eye widths (corner to corner)
+IRIS_SIDE = 64  # texels
+IRIS_SPAN = 1.25  # half side of the iris patch in iris radii
+
+
+def eye_frame(landmarks: np.ndarray, eye: int) -> tuple[np.ndarray, float]:
+    """Centre (2,) between the corners and width of an eye, in the landmarks' unit."""
+    outer, inner = landmarks[top.LID_UPPER[eye][0]], landmarks[top.LID_UPPER[eye][-1]]
+    return ((outer + inner) / 2)[:2], float(np.linalg.norm(outer - inner))
+
+
+def iris_frame(landmarks: np.ndarray, eye: int) -> tuple[np.ndarray, float]:
+    """Centre (2,) and radius of an iris."""
+    ring = landmarks[list(top.IRIS[eye])]
+    radius = float(np.mean(np.linalg.norm(ring[1:, :2] - ring[0, :2], axis=-1)))
+    return ring[0, :2], max(radius, 1.0)
+
+
+def _sample(texture: np.ndarray, centre: np.ndarray, half: tuple[float, float], shape: tuple[int, int]) -> np.ndarray:
+    """Resample a box (centre, half extents x, y in texels) of the texture to shape (h, w)."""
+    import cv2
+
+    h, w = shape
+    x = centre[0] + ((np.arange(w) + 0.5) / w * 2 - 1) * half[0] - 0.5
+    y = centre[1] + ((np.arange(h) + 0.5) / h * 2 - 1) * half[1] - 0.5
+    mx, my = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
+    return np.asarray(cv2.remap(texture, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _aperture(landmarks: np.ndarray, eye: int, shape: tuple[int, int], k: float) -> np.ndarray:
+    """Mask (H, W) uint8 of the open eye in texels (k texels a crop pixel)."""
+    import cv2
+
+    upper, lower = list(top.LID_UPPER[eye]), list(top.LID_LOWER[eye])
+    ring = landmarks[upper + lower[-2:0:-1], :2] * k
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillPoly(mask, [np.round(ring * 8).astype(np.int32)], 255, shift=3)
+    return mask
+
+
+def eye_layers(square: np.ndarray, landmarks: np.ndarray, eye: int) -> tuple[np.ndarray, np.ndarray]:
+    """White patch (96, 128, 3) and iris patch (64, 64, 4), uint8. `square` is the texture, landmarks in crop pixels (512)."""
+    import cv2
+
+    k = square.shape[0] / 512
+    centre, width = eye_frame(landmarks, eye)
+    iris, radius = iris_frame(landmarks, eye)
+    aperture = _aperture(landmarks, eye, square.shape[:2], k)
+    margin = max(1, int(round(0.035 * width * k)))  # lashes and the wet rim of the lids do not belong to the eyeball
+    inside = cv2.erode(aperture, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1)))
+    if inside.max() == 0:  # closed or tiny eyes: better lash colours than nothing
+        inside = aperture
+    disc = np.zeros_like(aperture)
+    cv2.circle(disc, tuple(np.round(iris * k * 8).astype(int)), int(round(radius * 1.18 * k * 8)), 255, -1, shift=3)
+    white_known = ((inside > 0) & (disc == 0)).astype(np.float32)
+    image = square.astype(np.float32)
+    half = (WHITE_SPAN / 2 * width * k, WHITE_SPAN / 2 * width * k * WHITE_SHAPE[0] / WHITE_SHAPE[1])
+    known = (_sample(white_known, centre * k, half, WHITE_SHAPE) > 0.6).astype(np.float32)
+    white = _fill_white(_sample(image, centre * k, half, WHITE_SHAPE), known, image, landmarks, k)
+    return white, _iris_patch(image, (inside > 0).astype(np.float32), iris * k, radius * k)
+
+
+def _fill_white(patch: np.ndarray, known: np.ndarray, image: np.ndarray, landmarks: np.ndarray, k: float) -> np.ndarray:
+    """Sclera over the whole patch: what is seen, spread smoothly; where nothing is seen (statues, narrow eyes), a guess from the skin."""
+    import cv2
+
+    if known.sum() < 12:
+        cheek = image[tuple(np.clip((landmarks[[50, 280], 1::-1] * k).astype(int), 0, image.shape[0] - 1).T)].mean(0)
+        return np.broadcast_to(np.clip(cheek * 0.5 + 95, 0, 235), patch.shape).astype(np.uint8).copy()
+    filled = fill_holes(patch.clip(0, 255), known)
+    soft = cv2.GaussianBlur(filled, (0, 0), 4)
+    seen = cv2.GaussianBlur(known, (0, 0), 1.5)[..., None]
+    return np.asarray(np.clip(filled * seen + soft * (1 - seen) + 0.5, 0, 255), np.uint8)
+
+
+def _iris_patch(image: np.ndarray, inside: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
+    """A whole iris: what the lids cover is filled with the median colour seen at the same radius, then of the mirrored place."""
+    half = IRIS_SPAN * radius
+    patch = _sample(image, centre, (half, half), (IRIS_SIDE, IRIS_SIDE)).clip(0, 255)
+    seen = _sample(inside, centre, (half, half), (IRIS_SIDE, IRIS_SIDE)) > 0.7
+    u = ((np.arange(IRIS_SIDE) + 0.5) / IRIS_SIDE * 2 - 1) * IRIS_SPAN
+    rho = np.hypot(*np.meshgrid(u, u))  # (D, D) in iris radii
+    ring = np.minimum((rho * 12).astype(int), 15)
+    radial = np.zeros_like(patch)
+    last = np.array([60.0, 45.0, 35.0]) if not seen.any() else np.median(patch[seen], axis=0)
+    for r in range(ring.max() + 1):
+        of_ring = ring == r
+        visible = of_ring & seen
+        last = np.median(patch[visible], axis=0) if visible.sum() >= 4 else last
+        radial[of_ring] = last
+    soft = _blur(seen.astype(np.float32), 1.5)[..., None] * seen[..., None]
+    colour = patch * soft + _blur(radial, 1.2) * (1 - soft)
+    alpha = np.clip((1.06 - rho) / 0.16, 0, 1)
+    return np.asarray(np.clip(np.concatenate([colour, alpha[..., None] * 255], -1) + 0.5, 0, 255), np.uint8)
+
+
+def _blur(a: np.ndarray, sigma: float) -> np.ndarray:
+    import cv2
+
+    return np.asarray(cv2.GaussianBlur(a, (0, 0), sigma))

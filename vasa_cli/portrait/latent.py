@@ -1,0 +1,134 @@
+"""FaceLatent: everything that rendering needs to know of one photo, in one file.
+
+Coordinates: "crop pixels", a square of 512 x 512 cut from the photo (x right, y down, pixel edges at integers), z in the same unit, smaller
+= nearer. Canonical shapes are in inter-ocular distances (docstring of `motion.track`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vasa_cli.errors import InputError
+
+FORMAT = "vasa-face/1"
+SIZE = 512  # crop pixels
+TEXTURE = 768  # texels a side of the person layer: 1.5 a crop pixel, so that small motions do not blur
+GRID = 256  # cells a side of the depth and follow maps
+
+# name -> (shape, dtype); None = any length
+_TENSORS: dict[str, tuple[tuple[int | None, ...], str]] = {
+    "person": ((TEXTURE, TEXTURE, 4), "uint8"),
+    "plate": ((SIZE, SIZE, 3), "uint8"),
+    "depth": ((GRID, GRID), "float32"),
+    "follow": ((GRID, GRID), "float32"),
+    "eye_white": ((2, None, None, 3), "uint8"),
+    "eye_iris": ((2, None, None, 4), "uint8"),
+    "mouth_upper": ((None, None, 4), "uint8"),
+    "mouth_lower": ((None, None, 4), "uint8"),
+    "mouth_colours": ((3, 3), "float32"),
+    "landmarks": ((478, 3), "float32"),
+    "neutral": ((478, 3), "float32"),
+    "identity": ((None,), "float32"),
+    "pose": ((6,), "float32"),
+    "dynamics": ((None,), "float32"),
+    "rotation": ((3, 3), "float32"),
+    "scale": ((), "float32"),
+    "translation": ((3,), "float32"),
+    "crop": ((3,), "float32"),
+}
+
+
+@dataclass(frozen=True)
+class FaceLatent:
+    """One portrait, encoded.
+
+    The 3D appearance volume, as layers from back to front (colours 0..255, alpha 0..255):
+      plate (512, 512, 3)            the background without the person, uncovered parts filled in
+      person (768, 768, 4)           head, hair, neck, shoulders with matte; depth (256, 256) and follow (256, 256) lift it to 3D:
+                                     z in crop pixels, and how far each place goes along with the head (1 head, 0 stands still)
+      eye_white (2, h, w, 3), eye_iris (2, d, d, 4)   eyeballs behind the lids, left and right of the picture
+      mouth_upper, mouth_lower (h, w, 4), mouth_colours (3, 3) 0..1: cavity, tongue, light     mouth interior behind the lips
+    Geometry: landmarks (478, 3) of the photo in crop pixels, which are also the texture coordinates (divide by 512);
+      neutral (478, 3) canonical vertices without the photo's expression; landmarks = scale * rotation @ (neutral + dynamics) + translation.
+    Codes: identity z_id (M,), pose z_pose (6,) and dynamics z_dyn (K,) of the photo itself.
+    crop: x, y, scale of the square in the photo (photo = xy + scale * crop pixel).
+    """
+
+    person: np.ndarray
+    plate: np.ndarray
+    depth: np.ndarray
+    follow: np.ndarray
+    eye_white: np.ndarray
+    eye_iris: np.ndarray
+    mouth_upper: np.ndarray
+    mouth_lower: np.ndarray
+    mouth_colours: np.ndarray
+    landmarks: np.ndarray
+    neutral: np.ndarray
+    identity: np.ndarray
+    pose: np.ndarray
+    dynamics: np.ndarray
+    rotation: np.ndarray
+    scale: np.ndarray
+    translation: np.ndarray
+    crop: np.ndarray
+    pixel_hash: str = ""
+    encoder_hash: str = ""
+    photo_size: tuple[int, int] = (0, 0)  # width, height
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        for name, (shape, dtype) in _TENSORS.items():
+            a = getattr(self, name)
+            fits = a.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, a.shape, strict=True))
+            if not fits or str(a.dtype) != dtype:
+                raise ValueError(f"{name} must be {dtype} {shape}, got {a.dtype} {a.shape}")
+
+    @property
+    def size(self) -> int:
+        """Side of the rendered picture in pixels."""
+        return SIZE
+
+    def save(self, path: Path) -> None:
+        """Write one .safetensors file (the caller handles .part and rename)."""
+        from safetensors.numpy import save_file
+
+        meta = {
+            "format": FORMAT,
+            "pixel_hash": self.pixel_hash,
+            "encoder_hash": self.encoder_hash,
+            "photo_size": json.dumps(list(self.photo_size)),
+            "notes": json.dumps(list(self.notes)),
+        }
+        save_file({name: np.ascontiguousarray(getattr(self, name)).reshape(getattr(self, name).shape) for name in _TENSORS}, str(path), metadata=meta)
+
+    @classmethod
+    def load(cls, path: Path) -> FaceLatent:
+        """Read a face file. Raises InputError when it is missing, damaged, or of another format version."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="numpy") as f:
+                meta = f.metadata() or {}
+                if meta.get("format") != FORMAT:
+                    raise InputError(f"{path}: not a face file of format {FORMAT} (found {meta.get('format')!r}); run `vasa encode` again")
+                tensors = {name: f.get_tensor(name) for name in _TENSORS}
+            width, height = json.loads(meta["photo_size"])
+            face = cls(
+                **tensors,
+                pixel_hash=meta["pixel_hash"],
+                encoder_hash=meta["encoder_hash"],
+                photo_size=(width, height),
+                notes=tuple(json.loads(meta["notes"])),
+            )
+        except FileNotFoundError as e:
+            raise InputError(f"{path}: no such face file") from e
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as e:
+            raise InputError(f"{path}: damaged or not a face file ({e}); run `vasa encode` again") from e
+        if not all(np.isfinite(a).all() for a in tensors.values() if a.dtype.kind == "f"):
+            raise InputError(f"{path}: the face file holds values that are not numbers; run `vasa encode` again")
+        return face
