@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ FORMS: dict[str, tuple[Any, type[_Strict]]] = {
     "gaze": (Gaze, GazeKey),
     "distance": (Distance, DistanceKey),
     "emotion": (Emotion, EmotionKey),
-    **{name: (Scale, ScaleKey) for name in SCALES},
+    **dict.fromkeys(SCALES, (Scale, ScaleKey)),
 }
 
 
@@ -99,7 +100,7 @@ class PresetFile(_Strict):
         if not isinstance(data, Mapping):
             return data
         out = dict(data)
-        for key, (constant, keyframe) in FORMS.items():
+        for key, (_constant, _keyframe) in FORMS.items():
             value = out.get(key)
             if value is None:
                 continue
@@ -114,10 +115,12 @@ class PresetFile(_Strict):
             if not isinstance(value, list):
                 continue
             times = [k.t for k in value]
-            if not times or any(b <= a for a, b in zip(times, times[1:], strict=False)):
+            if not times or any(b <= a for a, b in itertools.pairwise(times)):
                 raise ValueError(f"{key}: keyframes need rising times t, found {times}")
             if self.repeat is not None and times[-1] - times[0] >= self.repeat:
-                raise ValueError(f"{key}: keyframes span {times[-1] - times[0]:g} s, which must be less than repeat = {self.repeat:g} s")
+                raise ValueError(
+                    f"{key}: keyframes span {times[-1] - times[0]:g} s, which must be less than repeat = {self.repeat:g} s"
+                )
         return self
 
     def to_controls(self) -> Controls:
@@ -149,7 +152,7 @@ def _curve(key: str, value: Any) -> Curve:
     return Curve((0.0,), (_row(value),))
 
 
-# ---------------------------------------------------------------------------------------------------------------------------- messages
+# ---------------------------------------------------------------------------------------------------- messages
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -213,7 +216,7 @@ def validate(data: Any, where: str) -> PresetFile:
         raise UsageError(f"{where}: {_explain(e)}") from e
 
 
-# ------------------------------------------------------------------------------------------------------------------------------ lookup
+# ---------------------------------------------------------------------------------------------------- lookup
 
 
 @dataclass(frozen=True)
@@ -264,7 +267,7 @@ def read_preset(path: Path) -> Preset:
     return Preset(spec.name or path.stem, spec.description, path, spec)
 
 
-# ------------------------------------------------------------------------------------------------------------------------------- merge
+# ---------------------------------------------------------------------------------------------------- merge
 
 
 def parse_gaze(text: str, where: str = "--gaze") -> dict[str, float]:
@@ -301,6 +304,8 @@ def resolve_controls(preset: Preset | None, flags: Mapping[str, Any]) -> Control
         try:
             part = validate({key: value}, "options")
         except UsageError as e:
-            raise UsageError(f"--{str(e).removeprefix('options: ').replace('.', ' ', 1) if isinstance(value, Mapping) else str(e)[9:]}") from e
+            raise UsageError(
+                f"--{str(e).removeprefix('options: ').replace('.', ' ', 1) if isinstance(value, Mapping) else str(e)[9:]}"
+            ) from e
         base = base.model_copy(update={key: getattr(part, key)})
     return base.to_controls()

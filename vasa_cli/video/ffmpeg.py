@@ -55,7 +55,12 @@ def missing_encoders(ffmpeg: Path) -> tuple[str, ...]:
     """Which of the needed encoders this binary lacks; all of them when it does not run."""
     try:
         done = subprocess.run(
-            [str(ffmpeg), "-hide_banner", "-encoders"], capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=30
+            [str(ffmpeg), "-hide_banner", "-encoders"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=30,
         )
     except (OSError, subprocess.SubprocessError):
         return NEEDED
@@ -66,7 +71,9 @@ def missing_encoders(ffmpeg: Path) -> tuple[str, ...]:
 def version(ffmpeg: Path) -> str:
     """'7.0.2-static' and the like; 'unknown' when it does not say."""
     try:
-        done = subprocess.run([str(ffmpeg), "-version"], capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=30)
+        done = subprocess.run(
+            [str(ffmpeg), "-version"], capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=30
+        )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     words = done.stdout.split()

@@ -28,7 +28,8 @@ def frame_hash(path: Path, size: tuple[int, int]) -> FrameHash:
     digest, total = hashlib.sha256(), 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
         try:
-            assert process.stdout is not None and process.stderr is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
             while block := process.stdout.read(1 << 20):
                 digest.update(block)
                 total += len(block)

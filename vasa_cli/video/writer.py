@@ -37,7 +37,9 @@ def container_of(path: Path) -> str:
         return FORMATS[path.suffix.lower()]
     except KeyError:
         known = ", ".join(FORMATS)
-        raise UsageError(f"{path.name}: unknown video format {path.suffix or '(no suffix)'!r}; name the output with one of {known}") from None
+        raise UsageError(
+            f"{path.name}: unknown video format {path.suffix or '(no suffix)'!r}; name the output with one of {known}"
+        ) from None
 
 
 def encode_command(
@@ -108,6 +110,7 @@ class VideoWriter:
         command = encode_command(self.part, self.container, self.size, self.fps, self.frames, self.audio, self.crf, self.mark)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.part.touch()  # our own words for a place that cannot be written are clearer than ffmpeg's
         except OSError as e:
             raise EncoderError(explain_write(self.path, e)) from e
         try:
@@ -122,7 +125,8 @@ class VideoWriter:
         return self
 
     def _listen(self) -> None:
-        assert self._process is not None and self._process.stderr is not None
+        assert self._process is not None
+        assert self._process.stderr is not None
         for line in self._process.stderr:
             self._messages.append(line.decode(errors="replace"))
 
@@ -133,7 +137,8 @@ class VideoWriter:
         width, height = self.size
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (height, width, 3):
             raise ValueError(f"frames must be (B, {height}, {width}, 3) uint8, got {frames.shape} {frames.dtype}")
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         try:
             self._process.stdin.write(memoryview(np.ascontiguousarray(frames)).cast("B"))
         except OSError as e:  # a broken pipe: ffmpeg has ended; its own words say why
@@ -172,7 +177,9 @@ class VideoWriter:
             sync(self.part)
             self.result = frame_hash(self.part, self.size)
             if self.result.frames != self.frames:
-                raise EncoderError(f"{self.path.name}: ffmpeg kept {self.result.frames} of {self.frames} frames; `vasa doctor` checks it")
+                raise EncoderError(
+                    f"{self.path.name}: ffmpeg kept {self.result.frames} of {self.frames} frames; `vasa doctor` checks it"
+                )
             os.replace(self.part, self.path)
         except OSError as e:
             raise EncoderError(explain_write(self.path, e)) from e

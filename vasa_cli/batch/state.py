@@ -1,0 +1,78 @@
+"""What a batch has done so far: one JSON line a job, appended as it ends, so that an interrupted batch can go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from vasa_cli.batch.manifest import Job
+from vasa_cli.errors import UsageError
+from vasa_cli.files import explain_write, sha256_file
+
+
+def job_key(job: Job) -> str:
+    """Changes when anything changes that the result depends on: options, controls, or the content of an input."""
+    request = job.request
+    spec: dict[str, Any] = {
+        f.name: getattr(request, f.name)
+        for f in dataclasses.fields(request)
+        if f.name not in ("portrait", "audio", "track", "motion", "output", "cache_dir", "use_cache", "overwrite")
+    }
+    spec["motion"] = {f.name: getattr(request.motion, f.name) for f in dataclasses.fields(request.motion) if f.name != "controls"}
+    spec["controls"] = request.motion.controls.to_json()
+    spec["output"] = os.path.abspath(request.output)
+    for name in ("portrait", "audio", "track"):
+        path = getattr(request, name)
+        spec[name] = None if path is None else sha256_file(path) if path.is_file() else "missing"
+    return hashlib.sha256(json.dumps(spec, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class State:
+    """Append-only record of finished jobs; `path` None keeps none."""
+
+    def __init__(self, path: Path | None, *, resume: bool) -> None:
+        self.path = path
+        self.lines: dict[str, dict[str, Any]] = {}
+        if path is None:
+            return
+        if resume:
+            self.lines = _read(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a" if resume else "w", encoding="utf-8"):
+                pass
+        except OSError as e:
+            raise UsageError(f"{explain_write(path, e).replace('-o', '--state')}") from e
+
+    def is_done(self, job: Job) -> bool:
+        """Finished before, with the very same inputs and options, and its video is still there."""
+        line = self.lines.get(job.id)
+        return bool(line and line.get("status") == "done" and job.request.output.is_file() and line.get("key") == job_key(job))
+
+    def add(self, line: dict[str, Any]) -> None:
+        self.lines[line["id"]] = line
+        if self.path is None:
+            return
+        with self.path.open("a", encoding="utf-8") as f:
+            f.write(json.dumps(line, ensure_ascii=False) + "\n")
+            f.flush()
+            os.fsync(f.fileno())
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """The last line of each job. A line cut short by a crash is passed over."""
+    if not path.is_file():
+        return {}
+    lines: dict[str, dict[str, Any]] = {}
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and isinstance(line.get("id"), str):
+            lines[line["id"]] = line
+    return lines

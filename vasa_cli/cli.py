@@ -1,0 +1,74 @@
+"""The `vasa` command: a Typer app whose commands live in `vasa_cli.commands`.
+
+Results go to stdout, everything else to stderr; exit codes are those of `vasa_cli.errors`. Heavy modules (torch, numpy, mediapipe) are
+imported inside commands only.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from vasa_cli import __version__
+from vasa_cli.commands import batch, cache, doctor, encode, generate, presets, render
+from vasa_cli.commands.common import DEBUG_ENV
+from vasa_cli.errors import EXIT_INTERRUPTED
+
+EPILOG = (
+    "Exit codes: 0 done, 1 internal error, 2 usage or preset or manifest, 3 input unreadable, 4 no usable face, 5 weights, "
+    "6 device or memory, 7 ffmpeg, 8 some batch jobs failed, 130 interrupted."
+)
+
+app = typer.Typer(
+    name="vasa",
+    help="One portrait photo and one speech recording become a talking-face video.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("render")(render.render)
+app.command("encode")(encode.encode)
+app.command("generate")(generate.generate)
+app.command("batch")(batch.batch)
+app.add_typer(presets.app, name="presets")
+app.add_typer(cache.app, name="cache")
+app.command("doctor")(doctor.doctor)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"vasa_cli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error (may stand anywhere).")] = False,
+) -> None:
+    pass
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point. SIGTERM is an interrupt like Ctrl-C: partial files are removed, exit code 130."""
+    if "--debug" in sys.argv[1:]:
+        os.environ[DEBUG_ENV] = "1"
+        sys.argv = [sys.argv[0], *(a for a in sys.argv[1:] if a != "--debug")]
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(prog_name="vasa")
+    except KeyboardInterrupt:
+        print("vasa: interrupted", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)

@@ -1,0 +1,1 @@
+"""The commands of `vasa`, one file each. Nothing heavy is imported here: `vasa --help` must answer at once."""

@@ -1,0 +1,176 @@
+"""What commands share: the options they have in common, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from vasa_cli.errors import EXIT_INTERRUPTED, UsageError, VasaError
+
+DEBUG_ENV = "VASA_DEBUG"
+CACHE_ENV = "VASA_CACHE_DIR"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+INPUTS, MOTION, OUTPUT, RUN = "Inputs", "Motion and controls", "Output", "Running"
+
+
+def _option(*names: str, help: str, panel: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+
+
+OutputPath = Annotated[Path | None, _option("--output", "-o", help="Where the result goes.", panel=OUTPUT, show_default=False)]
+Overwrite = Annotated[bool, _option("--overwrite", help="Replace an output that exists.", panel=OUTPUT)]
+AsJson = Annotated[bool, _option("--json", "-j", help="Print one JSON object instead of the path.", panel=RUN)]
+Quiet = Annotated[bool, _option("--quiet", "-q", help="No progress and no notes; errors only.", panel=RUN)]
+DryRun = Annotated[bool, _option("--dry-run", "-n", help="Check everything, say what would happen, write nothing.", panel=RUN)]
+Face = Annotated[str, _option("--face", help="Which face, if several: largest, left, right or an index from 0.", panel=INPUTS)]
+Crop = Annotated[
+    str | None,
+    _option(
+        "--crop",
+        metavar="X,Y,W,H",
+        help="Take the face from this part of the photo, in pixels.",
+        panel=INPUTS,
+        show_default=False,
+    ),
+]
+CacheDir = Annotated[
+    Path | None,
+    _option("--cache-dir", help="Folder of encoded faces.", panel=RUN, envvar=CACHE_ENV, show_default="the user's cache folder"),
+]
+NoCache = Annotated[bool, _option("--no-cache", help="Encode the photo afresh and keep nothing.", panel=RUN)]
+PresetName = Annotated[
+    str | None,
+    _option("--preset", "-p", metavar="NAME|FILE", help="Preset by name, or a YAML file.", panel=MOTION, show_default="neutral"),
+]
+Seed = Annotated[
+    int | None,
+    _option("--seed", "-s", help="Another number, another performance.", panel=MOTION, min=0, max=2**31 - 1, show_default="0"),
+]
+GazeFlag = Annotated[
+    str | None,
+    _option(
+        "--gaze",
+        metavar="YAW,PITCH",
+        help="Gaze in degrees: right of the picture -30..30, up -25..25.",
+        panel=MOTION,
+        show_default=False,
+    ),
+]
+DistanceFlag = Annotated[
+    float | None,
+    _option("--distance", help="Head distance 0.6..1.8; 1 is as in the photo, less is nearer.", panel=MOTION, show_default=False),
+]
+EmotionFlag = Annotated[
+    list[str] | None,
+    _option("--emotion", "-e", metavar="NAME=W", help="Emotion weight 0..1, repeatable: happy, sad, angry, surprised, afraid, disgusted, contempt.",
+            panel=MOTION, show_default=False),
+]  # fmt: skip
+HeadFlag = Annotated[float | None, _option("--head", help="Size of head movement, 0..2.", panel=MOTION, show_default=False)]
+BrowsFlag = Annotated[float | None, _option("--brows", help="Size of brow movement, 0..2.", panel=MOTION, show_default=False)]
+BlinkFlag = Annotated[float | None, _option("--blink", help="Blinking, 0..2.", panel=MOTION, show_default=False)]
+MouthFlag = Annotated[float | None, _option("--mouth", help="Size of mouth movement, 0..2.", panel=MOTION, show_default=False)]
+Steps = Annotated[
+    int | None,
+    _option("--steps", help="Sampler steps of the motion model.", panel=MOTION, min=1, max=1000, show_default="the model's own"),
+]
+Weights = Annotated[
+    str | None,
+    _option("--weights", help="default, or smoke: tiny and fast, for testing set-ups.", panel=RUN, show_default="default"),
+]
+Device = Annotated[str | None, _option("--device", help="auto, cpu, cuda, cuda:N or mps.", panel=RUN, show_default="auto")]
+
+
+def command(function: F) -> F:
+    """Wrap a command: expected errors become one line and their exit code, the unexpected one line and exit 1, Ctrl-C 130."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except KeyboardInterrupt:
+            _say("interrupted")
+            code = EXIT_INTERRUPTED
+        except VasaError as e:
+            _show_traceback()
+            _say(f"error: {one_line(str(e))}")
+            code = e.exit_code
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; nothing more to say to it
+            code = 1
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as e:
+            _show_traceback()
+            _say(f"internal error: {type(e).__name__}: {one_line(str(e))}; run with --debug for the traceback")
+            code = 1
+        raise typer.Exit(code)
+
+    return guarded  # type: ignore[return-value]
+
+
+def _show_traceback() -> None:
+    if os.environ.get(DEBUG_ENV):
+        import traceback
+
+        traceback.print_exc()
+
+
+def _say(text: str) -> None:
+    print(f"vasa: {text}", file=sys.stderr, flush=True)
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def emit(data: dict[str, Any], plain: str, as_json: bool) -> None:
+    """The result, and nothing else, on stdout."""
+    print(json.dumps(data, ensure_ascii=False) if as_json else plain, flush=True)
+
+
+def emit_plan(plan: dict[str, Any], as_json: bool) -> None:
+    emit({"dry_run": True, **plan}, "\n".join(f"{key.replace('_', ' ')}: {value}" for key, value in plan.items()), as_json)
+
+
+def control_flags(
+    gaze: str | None, distance: float | None, emotion: list[str] | None,
+    head: float | None, brows: float | None, blink: float | None, mouth: float | None,
+) -> dict[str, Any]:  # fmt: skip
+    """The control flags that were given, in the preset schema."""
+    from vasa_cli.motion.presets import parse_emotions, parse_gaze
+
+    flags: dict[str, Any] = {"distance": distance, "head": head, "brows": brows, "blink": blink, "mouth": mouth}
+    if gaze is not None:
+        flags["gaze"] = parse_gaze(gaze)
+    if emotion:
+        flags["emotion"] = parse_emotions(emotion)
+    return {key: value for key, value in flags.items() if value is not None}
+
+
+def check_weights(name: str | None) -> str:
+    if name is None:
+        return "default"
+    if name not in ("default", "smoke"):
+        raise UsageError(f"--weights {name!r}: known are default, smoke")
+    return name
+
+
+def motion_options(
+    flags: dict[str, Any], preset: str | None, seed: int | None, weights: str | None, steps: int | None, device: str | None
+) -> Any:
+    """MotionOptions from the command line: flag > preset > default."""
+    from vasa_cli.motion.presets import DEFAULT_PRESET, load_preset, resolve_controls
+    from vasa_cli.pipeline import MotionOptions
+
+    loaded = load_preset(preset if preset is not None else DEFAULT_PRESET)
+    controls = resolve_controls(loaded, flags)
+    return MotionOptions(controls, loaded.name, seed or 0, check_weights(weights), steps, device or "auto")

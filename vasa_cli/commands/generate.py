@@ -1,0 +1,74 @@
+"""`vasa generate`: a recording becomes a motion file that any face can play."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vasa_cli.commands import common
+from vasa_cli.errors import UsageError
+from vasa_cli.progress import make_reporter
+
+Portrait = Annotated[
+    Path,
+    typer.Argument(
+        help="A photo or a face file; it is checked and encoded, the motion does not depend on it.", show_default=False
+    ),
+]
+Audio = Annotated[Path, typer.Argument(help="The recording; also a video's sound.", show_default=False)]
+
+
+@common.command
+def generate(
+    portrait: Portrait,
+    audio: Audio,
+    output: common.OutputPath = None,
+    preset: common.PresetName = None,
+    seed: common.Seed = None,
+    gaze: common.GazeFlag = None,
+    distance: common.DistanceFlag = None,
+    emotion: common.EmotionFlag = None,
+    head: common.HeadFlag = None,
+    brows: common.BrowsFlag = None,
+    blink: common.BlinkFlag = None,
+    mouth: common.MouthFlag = None,
+    steps: common.Steps = None,
+    face: common.Face = "largest",
+    crop: common.Crop = None,
+    overwrite: common.Overwrite = False,
+    weights: common.Weights = None,
+    device: common.Device = None,
+    cache_dir: common.CacheDir = None,
+    no_cache: common.NoCache = False,
+    dry_run: common.DryRun = False,
+    quiet: common.Quiet = False,
+    as_json: common.AsJson = False,
+) -> None:
+    """Generate the motion of AUDIO; play it with `vasa render PORTRAIT AUDIO --motion FILE`."""
+    flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth)
+    options = common.motion_options(flags, preset, seed, weights, steps, device)
+    from vasa_cli import pipeline
+    from vasa_cli.record import face_is_cached, motion_plan, parse_crop
+
+    target = output or Path(f"{audio.stem}.motion{pipeline.FACE_SUFFIX}")
+    if target.suffix.lower() != pipeline.FACE_SUFFIX:
+        raise UsageError(f"{target.name}: a motion file is named *{pipeline.FACE_SUFFIX}")
+    encode = pipeline.EncodeRequest(portrait, None, face, parse_crop(crop), cache_dir, not no_cache)
+    request = pipeline.GenerateRequest(audio, target, options, overwrite)
+    if dry_run:
+        common.emit_plan({**motion_plan(request), "face_cached": face_is_cached(encode)}, as_json)
+        return
+    pipeline.check_output(target, overwrite=overwrite)
+    reporter = make_reporter(quiet=quiet)
+    pipeline.encode(encode, reporter)
+    result = pipeline.generate(request, reporter)
+    data = {
+        "output": str(target),
+        "frames": len(result.track),
+        "fps": f"{result.track.fps.numerator}/{result.track.fps.denominator}",
+        "seed": result.track.seed,
+        "seconds": round(result.seconds, 3),
+    }
+    common.emit(data, str(target), as_json)

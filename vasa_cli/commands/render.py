@@ -1,0 +1,179 @@
+"""`vasa render`: the main job, a replayed motion, or the repetition of a receipt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vasa_cli.commands import common
+from vasa_cli.errors import UsageError
+from vasa_cli.progress import Reporter, make_reporter
+
+if TYPE_CHECKING:
+    from vasa_cli.pipeline import RenderRequest, RenderResult
+
+Portrait = Annotated[
+    Path | None, typer.Argument(help="A photo with a face, or a face file from `vasa encode`.", show_default=False)
+]
+Audio = Annotated[Path | None, typer.Argument(help="The recording; also a video's sound.", show_default=False)]
+Motion = Annotated[
+    Path | None, typer.Option("--motion", help="Play this motion file instead of generating one.", rich_help_panel=common.INPUTS)
+]
+From = Annotated[
+    Path | None, typer.Option("--from", help="Repeat what this receipt (VIDEO.json) records.", rich_help_panel=common.INPUTS)
+]
+Crf = Annotated[
+    int | None,
+    typer.Option(
+        "--crf",
+        "--quality",
+        min=0,
+        max=40,
+        help="x264 quality: less is better and larger.",
+        rich_help_panel=common.OUTPUT,
+        show_default="18",
+    ),
+]
+NoProvenance = Annotated[
+    bool, typer.Option("--no-provenance", help="Leave the AI-generated mark out of the file.", rich_help_panel=common.OUTPUT)
+]
+Dtype = Annotated[
+    str | None, typer.Option("--dtype", help="float32 or float16.", rich_help_panel=common.RUN, show_default="float32")
+]
+
+
+@common.command
+def render(
+    portrait: Portrait = None,
+    audio: Audio = None,
+    output: common.OutputPath = None,
+    preset: common.PresetName = None,
+    seed: common.Seed = None,
+    gaze: common.GazeFlag = None,
+    distance: common.DistanceFlag = None,
+    emotion: common.EmotionFlag = None,
+    head: common.HeadFlag = None,
+    brows: common.BrowsFlag = None,
+    blink: common.BlinkFlag = None,
+    mouth: common.MouthFlag = None,
+    steps: common.Steps = None,
+    motion: Motion = None,
+    receipt: From = None,
+    face: common.Face = "largest",
+    crop: common.Crop = None,
+    crf: Crf = None,
+    no_provenance: NoProvenance = False,
+    overwrite: common.Overwrite = False,
+    weights: common.Weights = None,
+    device: common.Device = None,
+    dtype: Dtype = None,
+    cache_dir: common.CacheDir = None,
+    no_cache: common.NoCache = False,
+    dry_run: common.DryRun = False,
+    quiet: common.Quiet = False,
+    as_json: common.AsJson = False,
+) -> None:
+    """Make a talking-face video: PORTRAIT says AUDIO.
+
+    Prints the path of the video. Beside it lies a receipt, VIDEO.json, from which --from makes the same video again.
+    """
+    flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth)
+    kept: dict[str, Any] = {"cache_dir": cache_dir, "use_cache": not no_cache, "overwrite": overwrite}
+    if receipt is not None:
+        fixed = {
+            "--preset": preset,
+            "--seed": seed,
+            "--steps": steps,
+            "--motion": motion,
+            "--weights": weights,
+            "--dtype": dtype,
+            "--crf": crf,
+        }
+        fixed |= {f"--{name}": value for name, value in flags.items()} | {
+            "--crop": crop,
+            "--no-provenance": no_provenance or None,
+        }
+        _refuse_beside_receipt(fixed)
+        _repeat(receipt, output, portrait, audio, device, kept, dry_run=dry_run, quiet=quiet, as_json=as_json)
+        return
+    if portrait is None:
+        raise UsageError("render needs PORTRAIT and AUDIO, such as: vasa render me.jpg speech.wav -o out.mp4")
+    options = common.motion_options(flags, preset, seed, weights, steps, device)
+    if motion is not None and (flags or preset or seed is not None or steps):
+        raise UsageError("--motion plays a finished motion: preset, seed, steps and controls belong to `vasa generate`")
+    from vasa_cli.pipeline import RenderRequest
+    from vasa_cli.record import parse_crop
+
+    request = RenderRequest(
+        portrait, audio, output or default_output(portrait, audio or motion), options, motion, face, parse_crop(crop), check_dtype(dtype),
+        18 if crf is None else crf, not no_provenance, **kept,
+    )  # fmt: skip
+    _run(request, dry_run=dry_run, quiet=quiet, as_json=as_json)
+
+
+def default_output(portrait: Path, audio: Path | None) -> Path:
+    return Path(f"{portrait.stem}-{audio.stem}.mp4" if audio is not None else f"{portrait.stem}.mp4")
+
+
+def check_dtype(name: str | None) -> str:
+    from vasa_cli.device import DTYPES
+
+    if name is not None and name not in DTYPES:
+        raise UsageError(f"--dtype {name!r}: known are {', '.join(DTYPES)}")
+    return name or "float32"
+
+
+def _refuse_beside_receipt(fixed: dict[str, Any]) -> None:
+    given = [name for name, value in fixed.items() if value is not None]
+    if given:
+        raise UsageError(f"--from repeats a receipt as it is: leave out {', '.join(given)}, or render anew without --from")
+
+
+def _run(request: RenderRequest, *, dry_run: bool, quiet: bool, as_json: bool) -> RenderResult | None:
+    if dry_run:
+        from vasa_cli.record import plan_of
+
+        common.emit_plan(plan_of(request), as_json)
+        return None
+    from vasa_cli import pipeline
+
+    result = pipeline.render(request, make_reporter(quiet=quiet))
+    common.emit(result_json(result), str(result.output), as_json)
+    return result
+
+
+def result_json(result: RenderResult) -> dict[str, Any]:
+    return {
+        "output": str(result.output),
+        "receipt": str(result.receipt),
+        "frames": result.frames,
+        "fps": f"{result.fps.numerator}/{result.fps.denominator}",
+        "seconds": result.seconds,
+        "frame_hash": result.frame_hash,
+        "cache_hit": result.cache_hit,
+        "stages": result.stages,
+    }
+
+
+def _repeat(
+    receipt: Path, output: Path | None, portrait: Path | None, audio: Path | None, device: str | None, kept: dict[str, Any],
+    *, dry_run: bool, quiet: bool, as_json: bool,
+) -> None:  # fmt: skip
+    from vasa_cli import pipeline
+    from vasa_cli.record import plan_of, request_from
+
+    repeat = request_from(receipt, output, portrait=portrait, audio=audio, device=device, **kept)
+    if dry_run:
+        common.emit_plan(plan_of(repeat.request), as_json)
+        return
+    reporter: Reporter = make_reporter(quiet=quiet)
+    result = pipeline.render(repeat.request, reporter)
+    same = result.frame_hash == repeat.frame_hash
+    reporter.note(
+        "the frames are those of the receipt"
+        if same
+        else "the frames differ from those of the receipt: another torch, ffmpeg or device made them"
+    )
+    common.emit({**result_json(result), "reproduced": same}, str(result.output), as_json)

@@ -1,0 +1,375 @@
+"""The library: encode, generate and render as plain functions over frozen requests.
+
+    from pathlib import Path
+    from vasa_cli import pipeline
+    result = pipeline.render(pipeline.RenderRequest(Path("me.jpg"), Path("speech.wav"), Path("out.mp4"), seed=3))
+    print(result.output, result.frames, result.frame_hash)
+
+Pass one `Models` to several calls and every model is loaded once. Only encode, and only when the cache misses, imports mediapipe.
+All errors are `vasa_cli.errors.VasaError` subclasses with the command line's exit codes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vasa_cli.errors import InputError, UsageError
+from vasa_cli.files import check_input, check_output, whole_file
+from vasa_cli.motion.controls import Controls
+from vasa_cli.progress import Reporter
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vasa_cli.decoder.render import FaceDecoder
+    from vasa_cli.motion.track import MotionTrack
+    from vasa_cli.portrait.cache import FaceCache
+    from vasa_cli.portrait.latent import FaceLatent
+    from vasa_cli.speech.audio import Speech
+    from vasa_cli.speech.features import SpeechEncoder
+
+FPS = Fraction(25)
+FACE_SUFFIX = ".safetensors"
+
+
+# ---------------------------------------------------------------------------------------------------- requests
+
+
+@dataclass(frozen=True)
+class EncodeRequest:
+    """portrait: a photo, or a face file that `encode` wrote. face: 'largest', 'left', 'right' or an index. crop: x, y, width, height in
+    photo pixels, instead of looking for a face. cache_dir: None for the user's cache folder. use_cache: False encodes afresh."""
+
+    portrait: Path
+    output: Path | None = None
+    face: str = "largest"
+    crop: tuple[int, int, int, int] | None = None
+    cache_dir: Path | None = None
+    use_cache: bool = True
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class MotionOptions:
+    """What decides a generated motion, besides the recording. steps: None for the model's own number."""
+
+    controls: Controls = field(default_factory=Controls.default)
+    preset: str | None = None  # only for the record: `controls` holds its values
+    seed: int = 0
+    weights: str = "default"
+    steps: int | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    audio: Path
+    output: Path | None = None
+    motion: MotionOptions = field(default_factory=MotionOptions)
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class RenderRequest:
+    """audio may be None only when `track` (a motion file) is given: then the video is silent."""
+
+    portrait: Path
+    audio: Path | None
+    output: Path
+    motion: MotionOptions = field(default_factory=MotionOptions)
+    track: Path | None = None
+    face: str = "largest"
+    crop: tuple[int, int, int, int] | None = None
+    dtype: str = "float32"
+    crf: int = 18
+    provenance: bool = True
+    cache_dir: Path | None = None
+    use_cache: bool = True
+    overwrite: bool = False
+
+    def encode_request(self) -> EncodeRequest:
+        return EncodeRequest(self.portrait, None, self.face, self.crop, self.cache_dir, self.use_cache)
+
+
+# ---------------------------------------------------------------------------------------------------- results
+
+
+@dataclass(frozen=True)
+class EncodeResult:
+    face: FaceLatent
+    cache_hit: bool
+    seconds: float
+    output: Path | None = None
+
+
+@dataclass(frozen=True)
+class GenerateResult:
+    track: MotionTrack
+    seconds: float
+    output: Path | None = None
+
+
+@dataclass(frozen=True)
+class RenderResult:
+    output: Path
+    receipt: Path
+    frames: int
+    fps: Fraction
+    frame_hash: str
+    cache_hit: bool
+    stages: dict[str, float]  # seconds
+
+    @property
+    def seconds(self) -> float:
+        """Length of the video."""
+        return float(self.frames / self.fps)
+
+
+# ---------------------------------------------------------------------------------------------------- models
+
+
+class Models:
+    """Loaded models, each loaded once. Holds no other state: the order of jobs changes nothing."""
+
+    def __init__(self) -> None:
+        self._speech: dict[str, SpeechEncoder] = {}
+        self._decoder: tuple[tuple[Any, ...], FaceDecoder] | None = None
+
+    def speech(self, weights: str) -> SpeechEncoder:
+        if weights not in self._speech:
+            from vasa_cli.speech.features import SpeechEncoder
+
+            self._speech[weights] = SpeechEncoder.from_weights(weights)
+        return self._speech[weights]
+
+    def decoder(self, face: FaceLatent, device: str, dtype: str) -> FaceDecoder:
+        """The decoder of this face; the last one is kept, for batches that are grouped by face."""
+        from vasa_cli.decoder.render import FaceDecoder
+
+        key = (face.pixel_hash, face.encoder_hash, face.crop.tobytes(), face.landmarks.tobytes(), device, dtype)
+        if self._decoder is None or self._decoder[0] != key:
+            self._decoder = (key, FaceDecoder(face, device=device, dtype=dtype, size=face.size))
+        return self._decoder[1]
+
+
+class Clock:
+    """Adds up the seconds of named stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def rounded(self) -> dict[str, float]:
+        return {name: round(value, 3) for name, value in self.seconds.items()}
+
+
+# ---------------------------------------------------------------------------------------------------- encode
+
+
+def open_cache(request: EncodeRequest) -> FaceCache:
+    from vasa_cli.portrait.cache import FaceCache
+
+    return FaceCache(request.cache_dir)
+
+
+def encode(request: EncodeRequest, reporter: Reporter | None = None) -> EncodeResult:
+    """Photo to FaceLatent, from the cache when its pixels were seen before. Raises InputError, FaceError."""
+    reporter = reporter or Reporter()
+    if request.output is not None:
+        check_output(request.output, overwrite=request.overwrite)
+    start = time.perf_counter()
+    face, hit = _face_of(request, reporter)
+    if request.output is not None:
+        with whole_file(request.output) as part:
+            face.save(part)
+    return EncodeResult(face, hit, time.perf_counter() - start, request.output)
+
+
+def _face_of(request: EncodeRequest, reporter: Reporter) -> tuple[FaceLatent, bool]:
+    from vasa_cli.portrait.latent import FaceLatent
+
+    check_input(request.portrait, "portrait")
+    if request.portrait.suffix.lower() == FACE_SUFFIX:
+        return FaceLatent.load(request.portrait), True
+    with reporter.stage("encode", "photo"), memory_guard_cpu():
+        if request.use_cache:
+            face, hit = open_cache(request).get_or_encode(request.portrait, face=request.face, crop=request.crop)
+        else:
+            from vasa_cli.portrait.encode import encode_portrait
+
+            face, hit = encode_portrait(request.portrait, face=request.face, crop=request.crop), False
+    for line in face.notes:
+        reporter.note(line)
+    return face, hit
+
+
+def memory_guard_cpu() -> contextlib.AbstractContextManager[None]:
+    from vasa_cli.device import memory_guard
+
+    return memory_guard("cpu")
+
+
+# ---------------------------------------------------------------------------------------------------- generate
+
+
+def load_speech(path: Path) -> Speech:
+    """The recording as the model hears it. Raises InputError."""
+    from vasa_cli.speech import audio
+
+    check_input(path, "recording")
+    return audio.load_speech(path)
+
+
+def generate(request: GenerateRequest, reporter: Reporter | None = None, models: Models | None = None) -> GenerateResult:
+    """Recording to motion. Raises InputError, WeightsError, DeviceError."""
+    reporter, models = reporter or Reporter(), models or Models()
+    if request.output is not None:
+        check_output(request.output, overwrite=request.overwrite)
+    start = time.perf_counter()
+    track = motion_of(load_speech(request.audio), request.motion, reporter, models, Clock())
+    if request.output is not None:
+        with whole_file(request.output) as part:
+            track.save(part)
+    return GenerateResult(track, time.perf_counter() - start, request.output)
+
+
+def motion_of(speech: Speech, options: MotionOptions, reporter: Reporter, models: Models, clock: Clock) -> MotionTrack:
+    from vasa_cli.device import memory_guard, resolve_device
+    from vasa_cli.motion.generate import generate_motion
+    from vasa_cli.speech.audio import n_frames
+
+    device = resolve_device(options.device)
+    frames = n_frames(speech.source_samples, speech.source_rate, FPS)
+    with reporter.stage("generate") as update, memory_guard(device):
+        with clock("speech"):
+            features = fit_length(models.speech(options.weights).features(speech.samples), frames)  # (T, F)
+        with clock("generate"):
+            track = generate_motion(
+                features, options.controls.curves(frames, FPS), seed=options.seed, weights=options.weights,
+                steps=options.steps, device=device, progress=update,
+            )  # fmt: skip
+    hashes = {**weight_hashes(options.weights), **track.hashes, "audio": speech.sha256}
+    return replace(track, controls=options.controls.to_json(), hashes=hashes)
+
+
+def fit_length(features: np.ndarray, frames: int) -> np.ndarray:
+    """Exactly one row a video frame: resampling may round to one row more or less.  (T', F) -> (T, F)"""
+    import numpy as np
+
+    if len(features) >= frames:
+        return features[:frames]
+    return np.concatenate([features, np.repeat(features[-1:], frames - len(features), axis=0)])
+
+
+def weight_hashes(weights: str) -> dict[str, str]:
+    """Part to sha256 of the weight files in use. Raises WeightsError."""
+    from vasa_cli.weights.registry import sha256_of
+
+    return {part: sha256_of(part, weights) for part in ("basis", "speech", "motion")}
+
+
+# ---------------------------------------------------------------------------------------------------- render
+
+
+def render(request: RenderRequest, reporter: Reporter | None = None, models: Models | None = None) -> RenderResult:
+    """The main job: a talking-face video and its receipt. Raises any VasaError; leaves no partial file."""
+    from vasa_cli.device import resolve_device
+    from vasa_cli.video.ffmpeg import find_ffmpeg
+    from vasa_cli.video.writer import container_of
+
+    reporter, models, clock = reporter or Reporter(), models or Models(), Clock()
+    started = time.perf_counter()
+    check_render(request)
+    container_of(request.output)
+    check_input(request.portrait, "portrait")
+    check_output(request.output, overwrite=request.overwrite)
+    find_ffmpeg()
+    device = resolve_device(request.motion.device)
+    speech = load_speech(request.audio) if request.audio is not None else None  # first: it fails fast
+    with clock("encode"):
+        face, hit = _face_of(request.encode_request(), reporter)
+    track = track_of(request, speech, reporter, models, clock)
+    digest = _draw(request, face, track, device, reporter, models, clock)
+    clock.seconds["total"] = time.perf_counter() - started
+    from vasa_cli.record import receipt_of
+    from vasa_cli.video.receipt import write_receipt
+
+    data = receipt_of(
+        request, face=face, speech=speech, track=track, device=device, digest=digest, hit=hit, stages=clock.rounded()
+    )
+    receipt = write_receipt(request.output, data)
+    return RenderResult(request.output, receipt, len(track), track.fps, digest, hit, clock.rounded())
+
+
+def check_render(request: RenderRequest) -> None:
+    """Combinations that cannot be right. Raises UsageError."""
+    if request.audio is None and request.track is None:
+        raise UsageError("render needs AUDIO, or --motion FILE for a video without sound")
+    inputs = [p for p in (request.portrait, request.audio, request.track) if p is not None]
+    if any(_same_file(request.output, p) for p in inputs):
+        raise UsageError(f"{request.output}: is also an input; choose another name with -o")
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    return a.exists() and b.exists() and a.samefile(b)
+
+
+def track_of(request: RenderRequest, speech: Speech | None, reporter: Reporter, models: Models, clock: Clock) -> MotionTrack:
+    """The motion to play: read from the file that was named, or generated from the recording."""
+    if request.track is None:
+        assert speech is not None
+        return motion_of(speech, request.motion, reporter, models, clock)
+    from vasa_cli.motion.track import MotionTrack
+    from vasa_cli.weights.registry import sha256_of
+
+    check_input(request.track, "motion file")
+    track = MotionTrack.load(request.track)
+    if len(track) == 0:
+        raise InputError(f"{request.track}: the motion has no frames; run `vasa generate` again")
+    made_with = track.hashes.get("basis")
+    if made_with is not None and made_with != sha256_of("basis"):
+        raise InputError(f"{request.track}: made with another dynamics basis ({made_with[:12]}); run `vasa generate` again")
+    return track
+
+
+def _draw(
+    request: RenderRequest, face: FaceLatent, track: MotionTrack, device: str, reporter: Reporter, models: Models, clock: Clock
+) -> str:
+    """Frames to file; returns the decoded-frame hash."""
+    from vasa_cli.device import memory_guard
+    from vasa_cli.video.writer import VideoWriter
+
+    batch = 8 if device == "cpu" else 32
+    options: dict[str, Any] = {"crf": request.crf, "mark": request.provenance}
+    with reporter.stage("render") as update, memory_guard(device):
+        with clock("decoder"):
+            decoder = models.decoder(face, device, request.dtype)
+            frames = iter(decoder.frames(track, batch=batch))
+        with VideoWriter(request.output, (face.size, face.size), track.fps, len(track), request.audio, **options) as writer:
+            done = 0
+            while True:
+                with clock("decoder"):
+                    block = next(frames, None)
+                if block is None:
+                    break
+                with clock("encoder"):
+                    writer.write(block)
+                done += len(block)
+                update(done, len(track))
+            finish = time.perf_counter()
+        clock.seconds["mux"] = time.perf_counter() - finish
+    assert writer.result is not None
+    return f"sha256:{writer.result.sha256}"

@@ -1,0 +1,225 @@
+"""The content of a receipt, the plan of a dry run, and the way back from a receipt to a request."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vasa_cli import __version__
+from vasa_cli.errors import InputError, UsageError, WeightsError
+from vasa_cli.files import check_input, check_output, sha256_file
+from vasa_cli.motion.controls import Controls
+from vasa_cli.pipeline import (
+    FACE_SUFFIX,
+    FPS,
+    EncodeRequest,
+    GenerateRequest,
+    MotionOptions,
+    RenderRequest,
+    check_render,
+    load_speech,
+    open_cache,
+    weight_hashes,
+)
+from vasa_cli.video.receipt import checked_input, read_receipt, receipt_path, stored_path
+
+if TYPE_CHECKING:
+    from vasa_cli.motion.track import MotionTrack
+    from vasa_cli.portrait.latent import FaceLatent
+    from vasa_cli.speech.audio import Speech
+
+OPTION_KEYS = ("face", "crop", "crf", "provenance")
+
+
+def receipt_of(
+    request: RenderRequest, *, face: FaceLatent, speech: Speech | None, track: MotionTrack,
+    device: str, digest: str, hit: bool, stages: dict[str, float],
+) -> dict[str, Any]:  # fmt: skip
+    """All that is needed to make the video again, and to prove that it is the same."""
+    place = receipt_path(request.output)
+    inputs: dict[str, Any] = {"portrait": {**_entry(request.portrait, place), "pixels": face.pixel_hash}}
+    if request.audio is not None and speech is not None:
+        inputs["audio"] = {**_entry(request.audio, place), "samples": speech.source_samples, "rate": speech.source_rate}
+    if request.track is not None:
+        inputs["motion"] = _entry(request.track, place)
+    return {
+        "tool": {"name": "vasa_cli", "version": __version__},
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "output": request.output.name,
+        "frames": len(track),
+        "fps": f"{track.fps.numerator}/{track.fps.denominator}",
+        "size": [face.size, face.size],
+        "frame_hash": digest,
+        "seed": track.seed,
+        "device": device,
+        "dtype": request.dtype,
+        "preset": request.motion.preset,
+        "controls": track.controls,
+        "steps": request.motion.steps,
+        "weights": {"name": request.motion.weights, **weight_hashes(request.motion.weights), "encoder": face.encoder_hash},
+        "inputs": inputs,
+        "options": {key: getattr(request, key) for key in OPTION_KEYS},
+        "cache_hit": hit,
+        "stages": stages,
+        "versions": _versions(device),
+    }
+
+
+def _entry(path: Path, receipt: Path) -> dict[str, str]:
+    return {"path": stored_path(path, receipt), "sha256": sha256_file(path)}
+
+
+def _versions(device: str) -> dict[str, str]:
+    import numpy
+    import torch
+
+    from vasa_cli.device import device_name
+    from vasa_cli.video.ffmpeg import find_ffmpeg, version
+
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": numpy.__version__,
+        "ffmpeg": version(find_ffmpeg()),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": device_name(device),
+    }
+
+
+# ---------------------------------------------------------------------------------------------------- repeat
+
+
+@dataclass(frozen=True)
+class Repeat:
+    request: RenderRequest
+    frame_hash: str  # what the repetition must show
+    device: str  # where it was shown
+
+
+def request_from(
+    receipt: Path, output: Path | None, *, portrait: Path | None = None, audio: Path | None = None, **kept: Any
+) -> Repeat:
+    """The request that a receipt records, every input proven unchanged. `kept` are fields that may differ: overwrite, cache_dir, ...
+
+    Raises InputError naming the input that changed, WeightsError when the model is another one.
+    """
+    data = read_receipt(receipt)
+    try:
+        inputs, weights, options = data["inputs"], data["weights"], data["options"]
+        photo = checked_input(inputs["portrait"], receipt, "portrait", portrait)
+        sound = checked_input(inputs["audio"], receipt, "recording", audio) if "audio" in inputs else None
+        track = checked_input(inputs["motion"], receipt, "motion file") if "motion" in inputs else None
+        device = kept.pop("device", None) or data["device"]
+        motion = MotionOptions(
+            Controls.default() if track is not None else Controls.from_json(data["controls"]),
+            data["preset"], data["seed"], weights["name"], data["steps"], device,
+        )  # fmt: skip
+        request = RenderRequest(
+            photo, sound, output if output is not None else receipt.parent / data["output"], motion, track,
+            options["face"], tuple(options["crop"]) if options["crop"] else None, data["dtype"], options["crf"], options["provenance"], **kept,
+        )  # fmt: skip
+        _same_weights(weights)
+        return Repeat(request, data["frame_hash"], data["device"])
+    except (KeyError, TypeError, ValueError, IndexError) as e:
+        raise InputError(f"{receipt}: the receipt is incomplete or was edited ({type(e).__name__}: {e})") from e
+
+
+def _same_weights(weights: dict[str, str]) -> None:
+    for part, digest in weight_hashes(weights["name"]).items():
+        if weights[part] != digest:
+            raise WeightsError(
+                f"the {part} weights here ({digest[:12]}) are not those of the receipt ({weights[part][:12]}); install that version of vasa_cli"
+            )
+
+
+# ---------------------------------------------------------------------------------------------------- plan
+
+
+def motion_plan(request: GenerateRequest) -> dict[str, Any]:
+    """What `generate` would do. Raises what it would."""
+    from vasa_cli.device import resolve_device
+    from vasa_cli.speech.audio import n_frames
+
+    options = request.motion
+    if request.output is not None:
+        check_output(request.output, overwrite=request.overwrite, create=False)
+    device = resolve_device(options.device)
+    weight_hashes(options.weights)
+    speech = load_speech(request.audio)
+    frames = n_frames(speech.source_samples, speech.source_rate, FPS)
+    return {
+        "output": str(request.output),
+        **_length(frames, FPS),
+        "device": device,
+        "weights": options.weights,
+        "preset": options.preset,
+        "seed": options.seed,
+    }
+
+
+def plan_of(request: RenderRequest) -> dict[str, Any]:
+    """Check everything that can be checked without computing, and say what would happen. Raises what `render` would."""
+    from vasa_cli.video.ffmpeg import find_ffmpeg, version
+    from vasa_cli.video.writer import container_of
+
+    check_render(request)
+    container = container_of(request.output)
+    check_input(request.portrait, "portrait")
+    check_output(request.output, overwrite=request.overwrite, create=False)
+    sound = ", aac" if request.audio is not None else ""
+    encoder = f"{container}: libx264 crf {request.crf}{sound} (ffmpeg {version(find_ffmpeg())})"
+    if request.track is None:
+        assert request.audio is not None
+        plan = motion_plan(GenerateRequest(request.audio, None, request.motion))
+    else:
+        plan = _replay_plan(request, request.track)
+    cached = face_is_cached(request.encode_request())
+    return {**plan, "output": str(request.output), "dtype": request.dtype, "face_cached": cached, "encoder": encoder}
+
+
+def _replay_plan(request: RenderRequest, path: Path) -> dict[str, Any]:
+    from vasa_cli.device import resolve_device
+    from vasa_cli.motion.track import MotionTrack
+
+    check_input(path, "motion file")
+    if request.audio is not None:
+        load_speech(request.audio)
+    track = MotionTrack.load(path)
+    return {"output": "", **_length(len(track), track.fps), "device": resolve_device(request.motion.device), "motion": str(path)}
+
+
+def _length(frames: int, fps: Fraction) -> dict[str, Any]:
+    return {"frames": frames, "fps": f"{fps.numerator}/{fps.denominator}", "seconds": round(float(frames / fps), 3)}
+
+
+def face_is_cached(request: EncodeRequest) -> bool:
+    """Whether encode would be answered from the cache. Raises InputError when the photo or face file cannot be read."""
+    check_input(request.portrait, "portrait")
+    if request.portrait.suffix.lower() == FACE_SUFFIX:
+        from vasa_cli.portrait.latent import FaceLatent
+
+        FaceLatent.load(request.portrait)
+        return True
+    if not request.use_cache:
+        from vasa_cli.portrait.pixels import read_photo
+
+        read_photo(request.portrait)
+        return False
+    return open_cache(request).contains(request.portrait, face=request.face, crop=request.crop)
+
+
+def parse_crop(text: str | None) -> tuple[int, int, int, int] | None:
+    """'X,Y,W,H' in photo pixels. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        x, y, width, height = (int(p) for p in text.split(","))
+    except ValueError as e:
+        raise UsageError(f"--crop {text!r}: expected X,Y,WIDTH,HEIGHT in whole pixels, such as --crop 120,40,400,400") from e
+    if x < 0 or y < 0 or width <= 0 or height <= 0:
+        raise UsageError(f"--crop {text!r}: X and Y must be 0 or more, WIDTH and HEIGHT above 0")
+    return (x, y, width, height)

@@ -1,0 +1,63 @@
+"""The receipt beside every video: what it was made from and how, enough to make it again and to prove that it is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from vasa_cli.errors import InputError
+from vasa_cli.files import sha256_file, whole_file
+
+FORMAT = "vasa-receipt/1"
+
+
+def receipt_path(video: Path) -> Path:
+    return video.with_name(video.name + ".json")
+
+
+def write_receipt(video: Path, data: dict[str, Any]) -> Path:
+    """Write `data` beside `video`; whole or not at all."""
+    path = receipt_path(video)
+    with whole_file(path) as part:
+        part.write_text(json.dumps({"format": FORMAT, **data}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def read_receipt(path: Path) -> dict[str, Any]:
+    """Raises InputError when the file is missing or not a receipt of this format."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise InputError(f"{path}: no such receipt; it lies beside the video, as VIDEO.json") from e
+    except (OSError, ValueError) as e:
+        raise InputError(f"{path}: not a receipt ({e})") from e
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise InputError(f"{path}: not a receipt of format {FORMAT} (found {found!r})")
+    return data
+
+
+def stored_path(target: Path, receipt: Path) -> str:
+    """How a receipt names a file: relative to its own folder, so that both can move together; absolute across drives."""
+    try:
+        return Path(os.path.relpath(target.absolute(), receipt.absolute().parent)).as_posix()
+    except ValueError:
+        return target.absolute().as_posix()
+
+
+def checked_input(entry: dict[str, Any], receipt: Path, what: str, instead: Path | None = None) -> Path:
+    """The file of one input, its content proven equal to the receipt's. `instead` replaces the stored place.
+
+    Raises InputError (exit 3) naming the input that is missing or changed.
+    """
+    path = instead if instead is not None else receipt.absolute().parent / entry["path"]
+    if not path.is_file():
+        raise InputError(f"{path}: the {what} of this receipt is not there; name where it is now on the command line")
+    found = sha256_file(path)
+    if found != entry["sha256"]:
+        raise InputError(
+            f"{path}: the {what} has changed since the receipt was written (sha256 {found[:12]}, was {entry['sha256'][:12]})"
+        )
+    return Path(os.path.normpath(path))
