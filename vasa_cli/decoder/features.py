@@ -49,6 +49,8 @@ class EyeLayer(torch.nn.Module):
         reach = 1.5 * self.width * k * float(1 / torch.linalg.det(to_rest).abs().sqrt().min().clamp_min(0.3)) / k
         patch = Patch.around(opening.centre(), int(0.9 * reach) + 4, int(reach) + 4, size)
         cover, below, above = inside(opening, patch.points, max(1.0, 0.035 * self.width * k))
+        open_px = (opening.lower - opening.upper).amax(-1).clamp_min(0)
+        cover = cover * (open_px / (0.05 * self.width * k) - 0.4).clamp(0, 1)[:, None]  # closed lids show no eyeball
         local = torch.einsum("bij,bpj->bpi", to_rest, patch.points - opening.centre()[:, None])  # photo crop pixels from the eye's middle
         half = eyes.WHITE_SPAN / 2 * self.width
         span = torch.tensor([half, half * eyes.WHITE_SHAPE[0] / eyes.WHITE_SHAPE[1]], device=local.device)
@@ -118,5 +120,5 @@ class MouthLayer(torch.nn.Module):
             row = self._teeth(texture, place)
             colour = colour * (1 - row[:, 3:]) + row[:, :3] * row[:, 3:]
         unit = self.scale * k
-        shade = 1 - 0.55 * torch.exp(-below.clamp_min(0) / (0.035 * unit)) - 0.25 * torch.exp(-above.clamp_min(0) / (0.03 * unit))
+        shade = 1 - 0.45 * torch.exp(-below.clamp_min(0) / (0.025 * unit)) - 0.25 * torch.exp(-above.clamp_min(0) / (0.03 * unit))
         return colour * shade[:, None]

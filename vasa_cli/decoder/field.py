@@ -7,7 +7,7 @@ import torch
 
 def _kernel(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """r^2 log r between (N, 2) and (M, 2) -> (N, M)."""
-    r2 = ((a[:, None, :] - b[None, :, :]) ** 2).sum(-1)
+    r2 = (a[:, None, 0] - b[None, :, 0]) ** 2 + (a[:, None, 1] - b[None, :, 1]) ** 2
     return 0.5 * r2 * torch.log(r2.clamp_min(1e-12))
 
 
@@ -19,7 +19,7 @@ def thin_plate_weights(nodes: torch.Tensor, points: torch.Tensor, smoothing: flo
     nodes (N, 2), points (P, 2) in a unit in which the face is about 1; returns (P, N) float32.
     """
     n = len(nodes)
-    nodes64, points64 = nodes.double(), points.double()
+    nodes64, single = nodes.double(), nodes.float()
     system = torch.zeros(n + 3, n + 3, dtype=torch.float64)
     system[:n, :n] = _kernel(nodes64, nodes64) + smoothing * torch.eye(n, dtype=torch.float64)
     system[:n, n:] = torch.cat([torch.ones(n, 1, dtype=torch.float64), nodes64], 1)
@@ -27,9 +27,9 @@ def thin_plate_weights(nodes: torch.Tensor, points: torch.Tensor, smoothing: flo
     to_coefficients = torch.linalg.inv(system)[:, :n].float()  # (N + 3, N)
     out = torch.empty(len(points), n)
     for i in range(0, len(points), 16384):  # the kernel matrix of all points at once would be hundreds of MB
-        part = points64[i : i + 16384]
-        basis = torch.cat([_kernel(part, nodes64), torch.ones(len(part), 1, dtype=torch.float64), part], 1)
-        out[i : i + 16384] = basis.float() @ to_coefficients
+        part = points[i : i + 16384].float()
+        basis = torch.cat([_kernel(part, single), torch.ones(len(part), 1), part], 1)
+        out[i : i + 16384] = basis @ to_coefficients
     return out
 
 

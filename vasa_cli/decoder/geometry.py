@@ -40,17 +40,18 @@ class HeadPose:
 class HeadModel(torch.nn.Module):
     """One face's rigid geometry: canonical points to the picture.
 
-    The person as a whole is scaled by head distance about the middle of the picture's lower edge, so that no cut-off chest floats.
+    The person as a whole is scaled by head distance about a place on the picture's lower edge, so that no cut-off chest floats; where the
+    photo cuts off the hair instead (`cut_above`), about the upper edge.
     """
 
-    def __init__(self, neutral: torch.Tensor, pose: torch.Tensor, scale: float, translation: torch.Tensor) -> None:
+    def __init__(self, neutral: torch.Tensor, pose: torch.Tensor, scale: float, translation: torch.Tensor, cut_above: bool) -> None:
         super().__init__()
         self.scale = float(scale)
         self.register_buffer("rest_angles", pose[:3].clone())
         self.register_buffer("rest_translation", translation.clone())
         sides = neutral[list(top.FACE_SIDES)]
         self.face_width = float(torch.linalg.norm(sides[1] - sides[0])) * self.scale  # crop pixels
-        self.register_buffer("anchor", torch.tensor([float(translation[0]), float(SIZE)]))
+        self.register_buffer("anchor", torch.tensor([float(translation[0]), 0.0 if cut_above else float(SIZE)]))
 
     def pose(self, z_pose: torch.Tensor) -> HeadPose:
         """(B, 6) offsets from the photo's rest pose -> HeadPose."""

@@ -63,6 +63,13 @@ def _apertures(landmarks: np.ndarray) -> np.ndarray:
     return hole
 
 
+def near_cover(coverage: torch.Tensor) -> torch.Tensor:
+    """Where anything fell, gaps of a mouth's size closed: (B, 1, G, G) -> (B, 1, G/4, G/4). Beyond it the filled flow would repeat ears and hair."""
+    hit = F.max_pool2d((coverage > 0.02).float(), 4)
+    grown = F.max_pool2d(F.pad(hit, (3, 3, 3, 3), mode="replicate"), 7, 1)
+    return 1 - F.max_pool2d(F.pad(1 - grown, (3, 3, 3, 3), mode="replicate"), 7, 1)
+
+
 class PersonLayer(torch.nn.Module):
     """Moves the RGBA person layer of one face. All buffers live on the module's device."""
 
@@ -89,7 +96,7 @@ class PersonLayer(torch.nn.Module):
     def _source_cells(face: FaceLatent) -> torch.Tensor:
         """Cells of the photo that are splatted: the person, a margin around the edge so that the flow goes on, no openings."""
         alpha = torch.from_numpy(face.person[..., 3].astype(np.float32))[None, None] / 255
-        near = F.max_pool2d(F.adaptive_max_pool2d(alpha, GRID), 17, 1, 8)[0, 0] > 0.02
+        near = F.max_pool2d(F.adaptive_max_pool2d(alpha, GRID), 21, 1, 10)[0, 0] > 0.02
         return (near & ~torch.from_numpy(_apertures(face.landmarks))).reshape(-1)
 
     @staticmethod
@@ -111,8 +118,9 @@ class PersonLayer(torch.nn.Module):
             weights[rows] = full
         return skin, weights
 
-    def flow(self, displacement: torch.Tensor, pose: HeadPose) -> torch.Tensor:
-        """displacement (B, 468, 3) of the vertices against the photo, canonical -> where each cell of the picture comes from, (B, 2, GRID, GRID) crop pixels."""
+    def flow(self, displacement: torch.Tensor, pose: HeadPose) -> tuple[torch.Tensor, torch.Tensor]:
+        """displacement (B, 468, 3) of the vertices against the photo, canonical -> where each cell of the picture comes from,
+        (B, 2, GRID, GRID) crop pixels, and where there is a person at all (B, 1, GRID / 4, GRID / 4) 0..1."""
         b = len(displacement)
         moved = self.canonical.expand(b, -1, -1).clone()  # (B, N, 3)
         moved[:, self.skin] += torch.einsum("sn,bnc->bsc", self.weights, displacement)
@@ -122,12 +130,21 @@ class PersonLayer(torch.nn.Module):
         at = pose.zoomed(at)  # (B, N, 2)
         nearness = -SHARPNESS * (placed[..., 2] - pose.translation[:, 2:]) / self.head.scale
         back, coverage = splat(at * (GRID / SIZE), self.points - at, nearness.clamp(-20, 20), GRID)
-        return self.cells + fill(back, coverage)
+        return self.cells + fill(back, coverage), torch.maximum(near_cover(coverage), self._beyond_photo(pose))
+
+    def _beyond_photo(self, pose: HeadPose) -> torch.Tensor:
+        """1 where a person farther away shows what the photo's border cut off: shoulders there go on as the border's pixels do."""
+        cells = F.avg_pool2d(self.cells, 4).flatten(2).transpose(1, 2)  # (1, P, 2)
+        rest = pose.anchor + (cells - pose.anchor) / pose.zoom[:, None, None]
+        outside = ((rest < 6) | (rest > SIZE - 6)).any(-1)
+        return outside.float().view(len(rest), 1, GRID // 4, GRID // 4) * (pose.zoom < 0.999).float()[:, None, None, None]
 
     def forward(self, displacement: torch.Tensor, pose: HeadPose, size: int) -> torch.Tensor:
         """-> (B, 4, size, size) colour and matte, 0..1, not premultiplied."""
-        source = self.flow(displacement, pose)
+        source, present = self.flow(displacement, pose)
         source = F.interpolate(source, size=(size, size), mode="bilinear", align_corners=False)
         grid = (source / (SIZE / 2) - 1).permute(0, 2, 3, 1)
         texture = self.texture.expand(len(grid), -1, -1, -1)
-        return F.grid_sample(texture, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        rgba = F.grid_sample(texture, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        rgba[:, 3:] *= F.interpolate(present, size=(size, size), mode="bilinear", align_corners=False)
+        return rgba

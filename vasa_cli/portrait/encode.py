@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
-from vasa_cli import __version__
 from vasa_cli.errors import FaceError
 from vasa_cli.portrait import eyes, framing, landmarks, layers, mouth, volume
-from vasa_cli.portrait.latent import FORMAT, SIZE, TEXTURE, FaceLatent
+from vasa_cli.portrait.encode_hash import encoder_hash
+from vasa_cli.portrait.latent import SIZE, TEXTURE, FaceLatent
 from vasa_cli.portrait.pixels import pixel_hash, read_photo
-
-ENCODER_VERSION = "1"  # raise it when the same photo encodes differently: cached faces are then rebuilt
-
-
-def encoder_hash() -> str:
-    """Hex digest of what decides the result besides the pixels: format, encoder version, basis weights."""
-    from vasa_cli.weights import registry
-
-    text = f"{FORMAT}|{ENCODER_VERSION}|{registry.sha256_of('basis')}"
-    return hashlib.sha256(text.encode()).hexdigest()
-
 
 def encode_portrait(path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None) -> FaceLatent:
     """Encode a portrait photo.
@@ -90,7 +78,7 @@ def _tensors(rgb: np.ndarray, crop: framing.Crop, points: np.ndarray, basis: obj
     posed = (codes.rotation.astype(np.float64), float(codes.scale), codes.translation.astype(np.float64))
     canonical = ((points - codes.translation) @ codes.rotation) / codes.scale  # the photo's own shape, expression included
     return {
-        "person": layers.person_layer(square, alpha),
+        "person": layers.person_layer(square, alpha, layers.opening_masks(points)),
         "plate": layers.background_plate(square, alpha),
         "depth": volume.depth_map(canonical, *posed),
         "follow": volume.follow_map(canonical, *posed),

@@ -8,7 +8,7 @@ import numpy as np
 
 from vasa_cli.motion.basis import DynamicsBasis, euler
 
-IDENTITY_WEIGHT = 1.0
+KEPT_SMILE = 0.5  # share of the photo's mouth expression that stays: a person photographed smiling is recognised by it
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,16 @@ def split_codes(landmarks: np.ndarray, basis: DynamicsBasis) -> FaceCodes:
     """Codes of one face from its landmarks (478, 3) in crop pixels.
 
     Gaze, lids and brows of the photo count as the person's rest: people look at the camera with their own eye opening. Only the mouth is
-    neutralised (smiles and open mouths), so that speech does not add to it.
+    neutralised, so that speech does not add to it: open lips are closed, a smile is halved.
     """
     canonical, (rotation, scale, translation) = basis.align(landmarks[None])
     first = canonical[0]
     _, z = basis.split_identity(first)
     keep = np.zeros_like(z)
-    keep[basis.blocks["mouth"]] = z[basis.blocks["mouth"]]
+    keep[basis.blocks["mouth"]] = (1 - KEPT_SMILE) * z[basis.blocks["mouth"]]
+    for _ in range(4):  # whatever stays of the smile, the lips are closed at rest
+        rest = first - basis.decode(keep)
+        keep += (rest[14, 1] - rest[13, 1]) * basis.mouth_open_direction
     neutral = (first - basis.decode(keep)).astype(np.float32)
     spread = basis.identity_directions.reshape(len(basis.identity_std), -1)
     identity = np.linalg.lstsq(spread.T, (neutral - basis.mean_shape).reshape(-1), rcond=None)[0]

@@ -77,7 +77,10 @@ def _fill_white(patch: np.ndarray, known: np.ndarray, image: np.ndarray, landmar
     if known.sum() < 12:
         cheek = image[tuple(np.clip((landmarks[[50, 280], 1::-1] * k).astype(int), 0, image.shape[0] - 1).T)].mean(0)
         return np.broadcast_to(np.clip(cheek * 0.5 + 95, 0, 235), patch.shape).astype(np.uint8).copy()
-    filled = fill_holes(patch.clip(0, 255), known)
+    # corners are red and shaded: what continues behind the lids is the middle brightness of the white that is seen
+    level = np.median(patch[known > 0], axis=0)
+    typical = np.exp(-(np.abs(patch - level).mean(-1) / 30.0) ** 2)
+    filled = fill_holes(patch.clip(0, 255), (known * typical > 0.35).astype(np.float32)) if (known * typical > 0.35).any() else patch
     soft = cv2.GaussianBlur(filled, (0, 0), 4)
     seen = cv2.GaussianBlur(known, (0, 0), 1.5)[..., None]
     return np.asarray(np.clip(filled * seen + soft * (1 - seen) + 0.5, 0, 255), np.uint8)

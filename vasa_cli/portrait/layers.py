@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.framing import Crop
 from vasa_cli.portrait.latent import SIZE, TEXTURE
 
@@ -44,7 +45,7 @@ def refine_matte(square: np.ndarray, coarse: np.ndarray) -> np.ndarray:
     mask = cv2.resize(coarse, (TEXTURE, TEXTURE), interpolation=cv2.INTER_CUBIC).clip(0, 1)
     grey = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     fine = guided_filter(grey, mask.astype(np.float32), 10, 2e-4)
-    alpha = np.clip((fine - 0.12) / 0.76, 0, 1)
+    alpha = np.clip((fine - 0.18) / 0.7, 0, 1)
     # beyond a few texels from the coarse edge the guide only adds background texture
     sure = cv2.GaussianBlur(mask, (0, 0), 6)
     alpha = np.where(sure > 0.97, 1.0, np.where(sure < 0.03, 0.0, alpha))
@@ -112,7 +113,7 @@ def background_plate(square: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
     photo = cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     person = cv2.resize(alpha, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    unsure = cv2.dilate((person > 0.004).astype(np.uint8), np.ones((7, 7), np.uint8))
+    unsure = cv2.dilate((person > 0.004).astype(np.uint8), np.ones((15, 15), np.uint8))
     # structure (window frames, shelves) goes on for a hand's breadth behind the edge; farther in nobody ever looks
     small = cv2.resize(photo, (SIZE // 2, SIZE // 2), interpolation=cv2.INTER_AREA)
     hole = cv2.resize(unsure, (SIZE // 2, SIZE // 2), interpolation=cv2.INTER_NEAREST)
@@ -126,9 +127,30 @@ def background_plate(square: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(plate + 0.5, 0, 255), np.uint8)
 
 
-def person_layer(square: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """(TEXTURE, TEXTURE, 4) uint8: clean colours and matte; colours go on beyond the edge so that resampling finds no dark fringe."""
+def opening_masks(landmarks: np.ndarray) -> np.ndarray:
+    """(TEXTURE, TEXTURE) uint8: 255 where the photo shows eyeballs or the inside of the mouth; landmarks (478, 3) in crop pixels."""
+    import cv2
+
+    k = TEXTURE / SIZE
+    mask = np.zeros((TEXTURE, TEXTURE), np.uint8)
+    slits = [(top.MOUTH_UPPER, top.MOUTH_LOWER), *zip(top.LID_UPPER, top.LID_LOWER, strict=True)]
+    for i, (upper, lower) in enumerate(slits):
+        one = np.zeros_like(mask)
+        ring = landmarks[list(upper) + list(lower[-2:0:-1]), :2] * k
+        cv2.fillPoly(one, [np.round(ring * 8).astype(np.int32)], 255, shift=3)
+        gap = float(np.linalg.norm(landmarks[upper[len(upper) // 2], :2] - landmarks[lower[len(lower) // 2], :2])) * k
+        if i == 0 and gap > 4:  # teeth shine through the lips' wet rim; closed lips have nothing to hide
+            one = cv2.dilate(one, np.ones((5, 5), np.uint8))
+        mask |= one
+    return mask
+
+
+def person_layer(square: np.ndarray, alpha: np.ndarray, openings: np.ndarray) -> np.ndarray:
+    """(TEXTURE, TEXTURE, 4) uint8: clean colours and matte; colours go on beyond the edge so that resampling finds no dark fringe.
+
+    Openings (TEXTURE, TEXTURE) are filled with the lips' and lids' own edge: closing them must show skin, never teeth or iris.
+    """
     fore, _ = clean_foreground(square, alpha)
-    solid = fill_holes(fore, (alpha > 0.03).astype(np.float32))
+    solid = fill_holes(fore, ((alpha > 0.03) & (openings == 0)).astype(np.float32))
     rgba = np.concatenate([solid, alpha[..., None] * 255], -1)
     return np.asarray(np.clip(rgba + 0.5, 0, 255), np.uint8)

@@ -27,10 +27,16 @@ def scene_light(square: np.ndarray, landmarks: np.ndarray, eye_white: np.ndarray
     k = square.shape[0] / 512
     at = (landmarks[[50, 280, 205, 425, 152, 151], 1::-1] * k).astype(int).clip(3, square.shape[0] - 4)
     skin = np.median([square[y - 3 : y + 4, x - 3 : x + 4].reshape(-1, 3).mean(0) for y, x in at], axis=0) / 255
-    white = np.percentile(eye_white.reshape(-1, 3), 70, axis=0) / 255
-    level = float(np.clip(white.mean(), 0.85 * skin.mean(), 1.0))
-    cast = 0.6 * white / max(white.mean(), 1e-3) + 0.4 * _neutral(skin)
-    return np.clip(cast / cast.mean() * np.clip(level * 1.08, 0.25, 0.97), 0, 1)
+    white = _brightest(eye_white.reshape(-1, 3)) / 255
+    level = float(np.clip(white.mean(), 1.15 * skin.mean(), 1.4 * skin.mean() + 0.1))
+    cast = 0.35 * white / max(white.mean(), 1e-3) + 0.65 * _neutral(skin)
+    return np.clip(cast / cast.mean() * np.clip(level * 1.1, 0.25, 0.97), 0, 1)
+
+
+def _brightest(pixels: np.ndarray) -> np.ndarray:
+    """Mean colour of the brightest tenth: the part of the white that no lid shades."""
+    brightness = pixels.mean(1)
+    return np.asarray(pixels[brightness >= np.percentile(brightness, 90)].mean(0))
 
 
 def _neutral(skin: np.ndarray) -> np.ndarray:
@@ -80,24 +86,36 @@ def _row(widths: tuple[float, ...], edges: tuple[float, ...], root: float, sign:
             u = (gx - (left + right) / 2) / ((right - left) / 2)
             v = np.clip((gy - root * _MM) / ((edge - root) * _MM), 0, 1)
             form = 1 - 0.10 * np.abs(u) ** 3 - 0.10 * (1 - v) ** 2 - 0.07 * np.clip((v - 0.8) / 0.2, 0, 1) ** 2
-            turn = 0.55 + 0.45 * np.cos((a0 + a1) / 2 * 1.25)  # side teeth sit deeper, in the cheek's shadow
+            turn = 0.50 + 0.50 * np.cos((a0 + a1) / 2 * 1.15)  # side teeth sit deeper, in the cheek's shadow
             shade = shade * (1 - c) + form * turn * c
             cover = np.maximum(cover, c)
-    return shade, cover
+    return _close_gaps(shade, cover, root, min(edges, key=abs) if sign > 0 else max(edges))
+
+
+def _close_gaps(shade: np.ndarray, cover: np.ndarray, root: float, edge: float) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbouring teeth touch: between them is a soft shadow on tooth, not a view into the throat."""
+    import cv2
+
+    _, gy = _grid()
+    v = (gy - root * _MM) / ((edge - root) * _MM)
+    row = cv2.morphologyEx(cover.astype(np.float32), cv2.MORPH_CLOSE, np.ones((1, 9), np.uint8)) * ((v > 0) & (v < 0.8))
+    wide = cv2.blur((shade * cover).astype(np.float32), (13, 1)) / np.maximum(cv2.blur(cover.astype(np.float32), (13, 1)), 1e-3)
+    shade = np.where(cover > 0.01, shade * cover + 0.78 * wide * (1 - cover), 0.78 * wide)
+    return shade, np.maximum(cover, row)
 
 
 def teeth_patches(light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Upper and lower row with gums, (h, w, 4) uint8, in the colour of `light` (3,)."""
     upper = _row(_UPPER, (1.9, 1.2, 1.7, 0.9, 0.6, 0.3), -8.6, 1.0)
-    lower = _row(_LOWER, (0.6, 0.6, 0.4, 0.8, 1.0, 1.2), 8.6, -1.0)
+    lower = _row(_LOWER, (2.2, 2.2, 2.0, 2.4, 2.6, 2.8), 10.2, -1.0)
     gx, gy = _grid()
     out = []
-    for (shade, cover), beyond in ((upper, gy < -6.6 * _MM), (lower, gy > 6.6 * _MM)):
+    for (shade, cover), beyond in ((upper, gy < -6.6 * _MM), (lower, gy > 8.4 * _MM)):
         depth = np.clip(1 - (np.abs(gx) / 0.36) ** 2, 0, 1)
         gum = _GUM * (0.35 + 0.55 * depth[..., None])
         inside = (np.abs(gx) < 0.33) & beyond
         alpha = np.maximum(cover, inside * np.clip(depth * 3, 0, 1))
-        colour = np.where(cover[..., None] > 0.02, _TOOTH * shade[..., None] + gum * 0, gum)
+        colour = np.where(cover[..., None] > 0.02, _TOOTH * shade[..., None], gum)
         mixed = colour * cover[..., None] + gum * (1 - cover[..., None])
         rgba = np.concatenate([np.clip(mixed * light, 0, 1), alpha[..., None]], -1)
         out.append(np.asarray(np.clip(rgba * 255 + 0.5, 0, 255), np.uint8))
@@ -120,7 +138,7 @@ def photo_teeth(square: np.ndarray, landmarks: np.ndarray, light: np.ndarray) ->
     pale = pixels[(pixels.max(1) - pixels.min(1) < 0.28) & (pixels.mean(1) > 0.45 * light.mean())]
     if len(pale) < 0.12 * len(pixels):
         return light
-    return np.clip(np.percentile(pale, 75, axis=0) / _TOOTH, 0, 1)
+    return np.clip(np.maximum(np.percentile(pale, 90, axis=0) / _TOOTH, 0.9 * light), 0, 1)
 
 
 def mouth_layers(square: np.ndarray, landmarks: np.ndarray, eye_white: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,137 @@
+"""Content-addressed cache of encoded faces: the same pixels, choice and encoder give the same file, whatever the photo is called."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vasa_cli.errors import InputError
+from vasa_cli.portrait.latent import FORMAT, FaceLatent
+
+SUFFIX = ".face.safetensors"
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """One cached face: its file, bytes on disk, and when it was last used (seconds since the epoch)."""
+
+    path: Path
+    size: int
+    used: float
+
+    @property
+    def key(self) -> str:
+        return self.path.name.removesuffix(SUFFIX)
+
+
+def default_root() -> Path:
+    """The user's cache folder; VASA_CACHE_DIR overrides it."""
+    import platformdirs
+
+    override = os.environ.get("VASA_CACHE_DIR")
+    return Path(override) if override else Path(platformdirs.user_cache_dir("vasa")) / "faces"
+
+
+class FaceCache:
+    """Encoded faces under `root` (default: the user's cache folder). A folder that cannot be written only means that nothing is kept."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = Path(root) if root is not None else default_root()
+
+    def path_of(self, digest: str, face: str, crop: tuple[int, int, int, int] | None, encoder: str) -> Path:
+        """File of the face `face` (or the square `crop`) of the photo with this pixel hash."""
+        text = f"{FORMAT}|{encoder}|{digest}|{face if crop is None else crop}"
+        return self.root / (hashlib.sha256(text.encode()).hexdigest() + SUFFIX)
+
+    def get_or_encode(
+        self, path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None
+    ) -> tuple[FaceLatent, bool]:
+        """The face in this photo, and whether it came from the cache. Damaged or outdated entries are encoded again.
+
+        Raises InputError, FaceError, UsageError as `encode_portrait` does.
+        """
+        from vasa_cli.portrait.encode_hash import encoder_hash
+        from vasa_cli.portrait.framing import parse_choice
+        from vasa_cli.portrait.pixels import pixel_hash, read_photo
+
+        parse_choice(face)
+        rgb = read_photo(path)
+        digest, encoder = pixel_hash(rgb), encoder_hash()
+        entry = self.path_of(digest, face, crop, encoder)
+        cached = self._read(entry, digest, encoder)
+        if cached is not None:
+            return cached, True
+        from vasa_cli.portrait.encode import encode_pixels
+
+        latent = encode_pixels(rgb, Path(path), face=face, crop=crop)
+        self._write(entry, latent)
+        return latent, False
+
+    def lookup(self, path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None) -> bool:
+        """Whether the face of this photo is cached and whole (for dry runs). Raises InputError on an unreadable photo."""
+        from vasa_cli.portrait.encode_hash import encoder_hash
+        from vasa_cli.portrait.pixels import pixel_hash, read_photo
+
+        digest, encoder = pixel_hash(read_photo(path)), encoder_hash()
+        return self._read(self.path_of(digest, face, crop, encoder), digest, encoder) is not None
+
+    @staticmethod
+    def _read(entry: Path, digest: str, encoder: str) -> FaceLatent | None:
+        """A whole entry that says it is what its name says, or None."""
+        if not entry.is_file():
+            return None
+        try:
+            latent = FaceLatent.load(entry)
+        except InputError:
+            return None
+        if latent.pixel_hash != digest or latent.encoder_hash != encoder:
+            return None
+        with contextlib.suppress(OSError):  # a read-only cache still serves
+            os.utime(entry)
+        return latent
+
+    def _write(self, entry: Path, latent: FaceLatent) -> None:
+        """Write beside, then rename: a reader never sees half an entry."""
+        part = entry.with_name(f"{entry.name}.part-{os.getpid()}")
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            latent.save(part)
+            os.replace(part, entry)
+        except OSError:  # a full or read-only disk must not stop the render; only the next one is slower
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
+    def entries(self) -> Iterator[CacheEntry]:
+        """All cached faces, last used first."""
+        found = []
+        for path in self.root.glob(f"*{SUFFIX}") if self.root.is_dir() else ():
+            with contextlib.suppress(OSError):
+                stat = path.stat()
+                found.append(CacheEntry(path, stat.st_size, stat.st_mtime))
+        yield from sorted(found, key=lambda e: -e.used)
+
+    def prune(self, *, max_age_days: float | None = None, max_bytes: int | None = None) -> list[CacheEntry]:
+        """Remove entries unused for longer than `max_age_days`, then the oldest beyond `max_bytes`. Returns what was removed."""
+        removed, total, now = [], 0, time.time()
+        for entry in self.entries():
+            total += entry.size
+            too_old = max_age_days is not None and now - entry.used > max_age_days * 86400
+            if too_old or (max_bytes is not None and total > max_bytes):
+                entry.path.unlink(missing_ok=True)
+                removed.append(entry)
+                total -= entry.size
+        return removed
+
+    def clear(self) -> list[CacheEntry]:
+        """Remove every entry and stale part file. Returns the entries removed."""
+        removed = list(self.entries())
+        for entry in removed:
+            entry.path.unlink(missing_ok=True)
+        for part in self.root.glob(f"*{SUFFIX}.part-*") if self.root.is_dir() else ():
+            part.unlink(missing_ok=True)
+        return removed
