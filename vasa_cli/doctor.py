@@ -223,7 +223,7 @@ def cache_folder() -> Path:
         return Path(chosen)
     from platformdirs import user_cache_dir
 
-    return Path(user_cache_dir("vasa_cli"))
+    return Path(user_cache_dir("vasa")) / "faces"
 
 
 def _cache() -> list[Check]:

@@ -35,7 +35,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     part = part_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        mode = part.stat().st_mode & 0o777  # what the user's umask gives; some libraries write through private files
         yield part
+        part.chmod(mode)
         sync(part)
         os.replace(part, path)
     except OSError as e:

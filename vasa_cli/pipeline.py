@@ -198,6 +198,13 @@ def encode(request: EncodeRequest, reporter: Reporter | None = None) -> EncodeRe
     return EncodeResult(face, hit, time.perf_counter() - start, request.output)
 
 
+def cached_file(request: EncodeRequest, face: FaceLatent) -> Path:
+    """Where the cache keeps this face; the portrait itself when it is a face file already."""
+    if request.portrait.suffix.lower() == FACE_SUFFIX:
+        return request.portrait
+    return open_cache(request).path_of(face.pixel_hash, request.face, request.crop, face.encoder_hash)
+
+
 def _face_of(request: EncodeRequest, reporter: Reporter) -> tuple[FaceLatent, bool]:
     from vasa_cli.portrait.latent import FaceLatent
 

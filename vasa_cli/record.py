@@ -209,7 +209,7 @@ def face_is_cached(request: EncodeRequest) -> bool:
 
         read_photo(request.portrait)
         return False
-    return open_cache(request).contains(request.portrait, face=request.face, crop=request.crop)
+    return open_cache(request).lookup(request.portrait, face=request.face, crop=request.crop)
 
 
 def parse_crop(text: str | None) -> tuple[int, int, int, int] | None:

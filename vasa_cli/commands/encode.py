@@ -45,7 +45,7 @@ def encode(
         common.emit_plan({"output": str(output) if output else "the cache", "face_cached": face_is_cached(request)}, as_json)
         return
     result = pipeline.encode(request, make_reporter(quiet=quiet))
-    place = output if output is not None else pipeline.open_cache(request).path_of(portrait, face=face, crop=request.crop)
+    place = output if output is not None else pipeline.cached_file(request, result.face)
     data = {
         "output": str(place),
         "cache_hit": result.cache_hit,
