@@ -82,10 +82,7 @@ class SpeechEncoder:
             end = min(start + chunk, total)
             low, high = max(0, start - before), min(total, end + after)
             mel = self._mel(sound, low, high)
-            if start == 0 or history is None:
-                level = follow_level(mel)
-            else:
-                level = follow_level(mel, history)
+            level = follow_level(mel, history)
             raw = self._frames(sound, mel, level, low, high)[start - low : end - low]
             out[start:end] = raw.numpy()
             next_low = max(0, end - before)

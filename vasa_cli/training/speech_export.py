@@ -54,7 +54,9 @@ def build(student: SpeechStudent, sounds: list[np.ndarray]) -> SpeechEncoder:
     raw = torch.from_numpy(np.concatenate([plain.features(s) for s in sounds]))
     axes = principal_axes(raw[:, :size], LIP_COORDINATES, PHONETIC)
     values = torch.cat([raw[:, :size] @ axes, raw[:, size:]], dim=1)
-    return SpeechEncoder(student, axes, values.mean(0), values.std(0).clamp(min=1e-3))
+    std = values.std(0)
+    std[:PHONETIC] = torch.maximum(std[:PHONETIC], 0.05 * std[:PHONETIC].max())  # the faintest axes are noise: not blown up to full size
+    return SpeechEncoder(student, axes, values.mean(0), std)
 
 
 def tensors_of(encoder: SpeechEncoder) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -79,7 +81,9 @@ def export(corpus: Path, checkpoint: Path) -> str:
     root = Path(registry.__file__).parent
     for name, net in (("default", student), ("smoke", SpeechStudent(SMOKE))):
         tensors, meta = tensors_of(build(net, sounds if name == "default" else sounds[::20]))
-        save_file(tensors, str(root / registry.file_name("speech", name)), metadata={**meta, "step": str(state["step"])})
+        path = root / registry.file_name("speech", name)
+        save_file(tensors, str(path), metadata={**meta, "step": str(state["step"])})
+        path.chmod(0o644)
         registry.record("speech", name)
     size = (root / registry.file_name("speech")).stat().st_size
     return f"step {state['step']}: {sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, {size / 1e6:.2f} MB"
