@@ -1,13 +1,12 @@
 """Clips -> sequences for the motion model: z_pose and z_dyn at 25 fps, relative to each clip's rest, beside speech features.
 
 Smoothing is a parabola through five frames at the native rate (it keeps a plosive's closure); head pose, which has no fast parts worth
-keeping, is smoothed over nine. Each source's audio-video lag (`training.lags`, positive: the picture comes late) is taken out by shifting features.
+keeping, is smoothed over nine. Each source's audio-video lag (`training.lags`) is taken out by shifting features.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,15 +32,6 @@ class Sequence:
     lips: np.ndarray
     audio: Path | None
     features: np.ndarray | None = None
-
-
-def lag_of(source: str, name: str) -> int:
-    """Frames (25 fps) by which the picture trails the sound of a clip; 0 where nothing was measured."""
-    try:
-        lags = importlib.import_module("vasa_cli.training.lags")
-    except ModuleNotFoundError:
-        return 0
-    return int(round(float(lags.lag_frames(source, name))))
 
 
 def lip_curves(canonical: np.ndarray) -> np.ndarray:

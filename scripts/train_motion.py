@@ -1,0 +1,126 @@
+"""Train the motion transformer on ../shared/data and write vasa_cli/weights/motion.safetensors.
+
+    python scripts/train_motion.py --data ../shared/data --work ../scratch/motion --features speech --steps 3000
+
+Resumes from its checkpoint in --work when started again with the same --name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vasa_cli.motion.basis import DynamicsBasis
+from vasa_cli.motion.model import MotionModel, to_tensors
+from vasa_cli.motion.transformer import MotionConfig, MotionTransformer, paper_size
+from vasa_cli.motion.windows import SamplerConfig
+from vasa_cli.training import motion_features
+from vasa_cli.training.lags import lag_of
+from vasa_cli.training.motion_data import Sequence, load_sequences, with_features
+from vasa_cli.training.motion_eval import score, speak
+from vasa_cli.training.motion_train import POSE, Pool, Talk, TrainConfig, build_pool, lively_motion, train
+from vasa_cli.weights import registry
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def talks(clips: list[Sequence], extract: motion_features.Extractor, versions: int, weight: float, basis: DynamicsBasis) -> list[Talk]:
+    """Clips with sound that fits their lips -> training material: motion and `versions` feature tracks."""
+    out = []
+    for s in clips:
+        lag = lag_of(s.source, s.name)
+        if s.audio is None or lag is None:
+            continue
+        tracks = [with_features(s, lambda p, v=v: extract(p, v), lag).features for v in range(versions)]
+        mouth = basis.blocks["mouth"]
+        motion = np.concatenate([lively_motion(s, basis, POSE + mouth.start), s.dynamics[:, mouth]], 1)
+        out.append(Talk(motion, [t for t in tracks if t is not None], weight))
+    return out
+
+
+def listen(clips: list[Sequence], extract: motion_features.Extractor) -> list[Sequence]:
+    """Clean features for evaluation, no lag taken out: the score finds one lag per source."""
+    return [with_features(s, lambda p: extract(p, 0), 0) for s in clips if s.audio is not None]
+
+
+def save(network: MotionTransformer, pool: Pool, settings: dict[str, object], path: Path, weights: str) -> None:
+    """Half-precision safetensors plus its checksum in the manifest."""
+    from safetensors.numpy import save_file
+
+    tensors, meta = to_tensors(MotionModel(network, pool.stats, settings))
+    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, str(path), metadata=meta)
+    path.chmod(0o644)
+    if path.parent == ROOT / "vasa_cli" / "weights":
+        registry.record("motion", weights)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--work", type=Path, default=ROOT.parent / "scratch" / "motion", help="caches and checkpoints")
+    parser.add_argument("--name", default="run", help="folder of the checkpoint under --work")
+    parser.add_argument("--features", choices=("mel", "speech"), default="speech")
+    parser.add_argument("--feature-cache", default="", help="name of the feature cache; change it when the speech weights change")
+    parser.add_argument("--versions", type=int, default=4, help="feature versions a clip: the clean one and augmented ones")
+    parser.add_argument("--objective", choices=("flow", "x0"), default="flow")
+    parser.add_argument("--size", choices=("small", "paper", "smoke"), default="small")
+    parser.add_argument("--start", type=Path, help="checkpoint (last.pt) of another run to start from, where shapes agree, without its audio input")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--others-weight", type=float, default=0.5, help="weight of the mouths of talkers other than GRID's")
+    parser.add_argument("--limit", type=int, default=0, help="GRID clips to train on; 0 = all (short trials)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="field of TrainConfig")
+    parser.add_argument("--evaluate-every", type=int, default=500)
+    parser.add_argument("--out", type=Path, help="write the weights here (default: nowhere)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    torch.set_num_threads(1)
+    basis = DynamicsBasis.load()
+    raw = motion_features.mel_features if args.features == "mel" else motion_features.speech_features
+    extract = motion_features.cached(raw, args.work / f"features_{args.features}{args.feature_cache}")
+    grid = load_sequences(args.data, ("grid_s1",), held_out=False, cache=args.work)[: args.limit or None]
+    lively = load_sequences(args.data, ("anitalker", "liveportrait"), held_out=False, cache=args.work)
+    spoken = talks(grid, extract, args.versions, 1.0, basis)
+    others = talks(lively, extract, args.versions, args.others_weight, basis)
+    pool = build_pool(spoken, others, [s for s in lively if not s.name.startswith("s")], basis)
+    config = MotionConfig(features=len(pool.stats.feature_mean), motion=6 + basis.size, objective=args.objective)
+    if args.size == "paper":
+        config = paper_size(config)
+    if args.size == "smoke":
+        config = replace(config, width=32, layers=1, heads=2, hidden=64)
+    torch.manual_seed(0)
+    network = MotionTransformer(config)
+    fields = {k: type(getattr(TrainConfig(), k))(float(v)) for k, v in (pair.split("=") for pair in args.set)}
+    plan = TrainConfig(steps=args.steps, batch=args.batch, **fields)
+    print(json.dumps({"parameters": sum(p.numel() for p in network.parameters()), **asdict(config), **asdict(plan)}), flush=True)
+
+    tests = {
+        "grid": listen(load_sequences(args.data, ("grid_s1",), held_out=True, cache=args.work)[::4], extract),
+        "strangers": listen(load_sequences(args.data, ("strangers",), held_out=True, cache=args.work), extract),
+    }
+
+    def evaluate(average: MotionTransformer, step: int) -> None:
+        model = MotionModel(average, pool.stats, {})
+        for name, clips in tests.items():
+            for cfg in (SamplerConfig(steps=6), SamplerConfig(steps=6, mouth_temperature=0.0)):
+                s = score(speak(model, clips, basis, cfg, 0), [c.lips for c in clips], [name if name == "grid" else c.name for c in clips])
+                print(f"  {step} {name:9} tau {cfg.mouth_temperature}  opening {s.opening:.3f} (zero lag {s.opening_zero:.3f})  width {s.width:.3f}", flush=True)
+        if args.out:
+            save(average, pool, {"features": args.features}, args.out, "smoke" if args.size == "smoke" else "default")
+
+    start = None
+    if args.start:
+        start = {k: v for k, v in torch.load(args.start, weights_only=True)["average"].items() if not k.startswith("audio_in")}
+    train(network, pool, plan, args.work / args.name, lambda line: print(line, flush=True), evaluate, args.evaluate_every, start)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Training code on toy data: both objectives learn, batches are what they claim, a run resumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vasa_cli.motion.basis import DynamicsBasis
+from vasa_cli.motion.transformer import MotionConfig, MotionTransformer
+from vasa_cli.training.motion_data import Sequence, open_eyes
+from vasa_cli.training.motion_eval import score
+from vasa_cli.training.motion_train import Batches, Pool, Talk, TrainConfig, build_pool, lip_functionals, lookup, loss_of, mirror_matrix, train
+
+F = 5
+
+
+@pytest.fixture(scope="module")
+def basis() -> DynamicsBasis:
+    return DynamicsBasis.load()
+
+
+@pytest.fixture(scope="module")
+def pool(basis: DynamicsBasis) -> Pool:
+    """Speech whose lips follow feature 1, and a head that sways."""
+    rng = np.random.default_rng(0)
+    talks = []
+    for _ in range(6):
+        f = np.cumsum(rng.standard_normal((90, F)), 0) * 0.3
+        f -= f.mean(0)
+        z = 0.02 * rng.standard_normal((90, basis.size)) + 0.1 * f[:, 1:2] * basis.mouth_open_direction
+        talks.append(Talk(np.concatenate([np.zeros((90, 6)), z], 1).astype(np.float32), [f.astype(np.float32)] * 2))
+    t = np.arange(200) / 25
+    pose = np.stack([0.05 * np.sin(t * k + 1) for k in (1, 1.3, 0.7, 2, 1.1, 0.4)], 1).astype(np.float32)
+    z = (basis.std * np.sin(t[:, None] * np.linspace(1, 3, basis.size))).astype(np.float32)
+    lively = [Sequence("a", "toy", pose, z, np.zeros((200, 2), np.float32), None)]
+    return build_pool(talks, [], lively, basis)
+
+
+@pytest.mark.parametrize("objective", ["flow", "x0"])
+def test_both_objectives_train_down(objective: str, pool: Pool, basis: DynamicsBasis, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = MotionTransformer(MotionConfig(features=F, motion=6 + basis.size, width=32, layers=1, heads=2, hidden=64, objective=objective))
+    plan = TrainConfig(steps=60, batch=8, rate=3e-3, warmup=5)
+    fixed = [Batches(pool, network.config, TrainConfig(batch=16, seed=9)).draw() for _ in range(2)]
+
+    def measure(net: MotionTransformer) -> float:
+        torch.manual_seed(5)
+        with torch.no_grad():
+            return float(np.mean([float(loss_of(net.eval(), b, pool, plan)) for b in fixed for _ in range(4)]))
+
+    before = measure(network)
+    train(network, pool, plan, tmp_path, log=lambda _: None, every=60)
+    assert measure(network) < 0.85 * before
+
+
+def test_a_run_resumes_where_it_stopped(pool: Pool, basis: DynamicsBasis, tmp_path: Path) -> None:
+    config = MotionConfig(features=F, motion=6 + basis.size, width=16, layers=1, heads=2, hidden=16)
+    train(MotionTransformer(config), pool, TrainConfig(steps=4, batch=2), tmp_path, log=lambda _: None, every=4)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 4
+    train(MotionTransformer(config), pool, TrainConfig(steps=6, batch=2), tmp_path, log=lambda _: None, every=2)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 6
+
+
+def test_batches_hold_what_they_claim(pool: Pool, basis: DynamicsBasis) -> None:
+    config = MotionConfig(features=F, motion=6 + basis.size)
+    motion, conditions, frames, weight = Batches(pool, config, TrainConfig(batch=64, drop_past=0.5)).draw()
+    assert motion.shape == (64, 50, 6 + basis.size) and conditions.audio.shape == (64, 50, F) and frames.shape == (64, 50)
+    assert torch.isfinite(motion).all() and (weight == 1).all()
+    assert 0.1 < conditions.past_given.float().mean() < 0.7
+    assert 0.8 < conditions.control_given.float().mean() < 1.0
+    assert (~conditions.audio_given).any() and conditions.audio_given.any()
+    assert motion[:, :, :6].std() > 0.1  # heads are grafted on
+
+
+def test_mirror_is_an_involution_and_keeps_the_opening(basis: DynamicsBasis) -> None:
+    m = mirror_matrix(basis)
+    assert np.abs(m @ m - np.eye(len(m))).max() < 1e-2
+    z = np.random.default_rng(0).standard_normal(basis.size) * basis.std
+    flipped = m[6:, 6:] @ z
+    opening, width = lip_functionals(basis) @ np.stack([z, flipped], 1)
+    assert abs(opening[0] - opening[1]) < 1e-3 and abs(width[0] - width[1]) < 1e-3
+
+
+def test_open_eyes_takes_blinks_out_and_counts_them(basis: DynamicsBasis) -> None:
+    z = np.zeros((100, basis.size), np.float32)
+    lids = basis.blocks["lids"].start
+    for start in (20, 60):
+        z[start : start + 5, lids : lids + 2] = np.array([0.5, 0.9, 1.0, 0.8, 0.5])[:, None]
+    out, peaks = open_eyes(z, basis)
+    assert peaks == [22, 62] and np.abs(out).max() < 1e-6
+
+
+def test_lookup_interpolates_and_holds() -> None:
+    x = np.arange(5, dtype=np.float32)[:, None]
+    assert np.allclose(lookup(x, np.array([-3, 0.5, 3.25, 9]))[:, 0], [0, 0.5, 3.25, 4])
+
+
+def test_score_finds_the_lag() -> None:
+    rng = np.random.default_rng(0)
+    real = [np.convolve(rng.standard_normal(120), np.ones(5), "same")[:, None].repeat(2, 1) for _ in range(3)]
+    made = [np.roll(r, -2, axis=0) for r in real]
+    s = score(made, real, ["a", "a", "b"])
+    assert s.lags == {"a": 2, "b": 2} and s.opening > 0.99 > 0.9 > s.opening_zero

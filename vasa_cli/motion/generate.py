@@ -1,0 +1,97 @@
+"""Speech features and controls in, motion track out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from vasa_cli.motion.apply import Parts, add_controls, close_lids, scale_parts, smooth_track
+from vasa_cli.motion.basis import DynamicsBasis
+from vasa_cli.motion.blinks import blink_curve
+from vasa_cli.motion.controls import ControlCurves
+from vasa_cli.motion.model import MotionModel, load_model
+from vasa_cli.motion.silence import GateConfig, gate
+from vasa_cli.motion.track import MotionTrack
+from vasa_cli.motion.windows import ControlConditions, SamplerConfig, generate_windows
+from vasa_cli.weights import registry
+
+FPS = 25
+POSE = 6
+HEAD_SMOOTH, GAZE_SMOOTH, FACE_SMOOTH = 4, 1, 2  # half widths in frames: heads are heavy, eyes dart
+
+
+def generate_motion(
+    features: np.ndarray,
+    curves: ControlCurves,
+    *,
+    seed: int,
+    weights: str = "default",
+    steps: int | None = None,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> MotionTrack:
+    """Speech features (T, F) at 25 fps and controls sampled at the same T frames -> MotionTrack of T frames.
+
+    The same seed, weights, features and controls give the same track; `steps` overrides the number of network evaluations a window. Raises
+    WeightsError when weights are missing or do not fit the features, DeviceError when the device cannot be used, ValueError on unequal lengths.
+    """
+    if len(features) != len(curves) or len(features) == 0:
+        raise ValueError(f"features and controls must have the same length of at least 1 frame, got {len(features)} and {len(curves)}")
+    basis = DynamicsBasis.load()
+    model = load_model(weights, device)
+    parts = sample_parts(model, basis, features, seed=seed, steps=steps, progress=progress)
+    parts = finish(parts, features, curves, model, basis, seed)
+    return MotionTrack(
+        parts.pose.astype(np.float32),
+        parts.dynamics.astype(np.float32),
+        Fraction(FPS),
+        seed,
+        hashes={"weights": model.sha256, "basis": registry.sha256_of("basis")},
+    )
+
+
+def sampler_config(model: MotionModel, steps: int | None) -> SamplerConfig:
+    """Sampling settings stored with the weights; `steps` overrides."""
+    config = SamplerConfig(**model.settings.get("sampler", {}))
+    return config if steps is None else replace(config, steps=max(1, steps))
+
+
+def sample_parts(
+    model: MotionModel,
+    basis: DynamicsBasis,
+    features: np.ndarray,
+    *,
+    seed: int,
+    steps: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Parts:
+    """The network's own motion, smoothed: nothing is asked of gaze, distance and emotion (they are exact offsets, see `apply`)."""
+    n = len(features)
+    neutral = ControlConditions(np.zeros((n, 2), np.float32), np.zeros(n, np.float32), np.zeros((n, 7), np.float32))
+    mouth = slice(POSE + basis.blocks["mouth"].start, POSE + basis.blocks["mouth"].stop)
+    motion = generate_windows(model, features, neutral, mouth, seed=seed, config=sampler_config(model, steps), progress=progress)
+    pose, z = motion[:, :POSE], motion[:, POSE:].copy()
+    pose = smooth_track(pose, HEAD_SMOOTH) * model.settings.get("head_gain", 1.0)
+    z[:, basis.blocks["gaze"]] = smooth_track(z[:, basis.blocks["gaze"]], GAZE_SMOOTH)
+    for block in ("lids", "brows"):
+        z[:, basis.blocks[block]] = smooth_track(z[:, basis.blocks[block]], FACE_SMOOTH)
+    z[:, basis.blocks["mouth"]] *= model.settings.get("mouth_gain", 1.0)
+    return Parts(pose, z)
+
+
+def loudness(features: np.ndarray, model: MotionModel) -> tuple[np.ndarray, GateConfig]:
+    """Loudness column of the features and the gate's settings, both named by the weights."""
+    settings = dict(model.settings.get("gate", {"column": 0, "threshold": -1e9}))
+    column = int(settings.pop("column"))
+    return features[:, column], GateConfig(**settings)
+
+
+def finish(parts: Parts, features: np.ndarray, curves: ControlCurves, model: MotionModel, basis: DynamicsBasis, seed: int) -> Parts:
+    """Silence gate, part sizes, controls, blinks. Blinks come last, so that shut eyes are shut whatever the gaze and the emotion ask."""
+    opened = gate(*loudness(features, model))
+    parts = scale_parts(parts, curves, basis, opened)
+    parts = add_controls(parts, curves, basis, model.stats.lids_per_gaze)
+    return Parts(parts.pose, close_lids(parts.dynamics, blink_curve(curves.blink, FPS, seed), basis))

@@ -1,0 +1,47 @@
+"""Speech features of training clips, in several augmented versions, cached on disk.
+
+Stage "mel" is a stand-in that needs no trained speech weights: 40 ms log-mel bands and loudness. Stage "speech" is the product's own encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+Extractor = Callable[[Path, int], np.ndarray]  # (sound file, version) -> (T, F); version 0 is the clean sound
+
+
+def mel_features(path: Path, version: int = 0) -> np.ndarray:
+    """(T, 81): 80 normalised log-mel bands (mean over a video frame) and loudness in dB / 20."""
+    import soundfile
+    import torch
+
+    from vasa_cli.speech import mel
+    from vasa_cli.training.speech_augment import AugmentConfig, augment
+
+    samples, _ = soundfile.read(str(path), dtype="float32")
+    frames = -(-len(samples) * 25 // mel.RATE)
+    power = mel.mel_power_db(mel.pad_whole(torch.from_numpy(samples), frames * mel.MELS_PER_FRAME))
+    if version:
+        rng = torch.Generator().manual_seed(version * 100_003 + len(samples))
+        power = augment(power[None], AugmentConfig(), rng)[0]
+    level = mel.follow_level(power[None])[0]
+    bands = mel.normalise(power, level)
+    loud = 10 * torch.log10(torch.pow(10.0, power / 10).sum(-1) + 1e-10)
+    x = torch.cat([bands, (loud - level)[:, None] / 20], 1)
+    return x.view(frames, mel.MELS_PER_FRAME, -1).mean(1).numpy()
+
+
+def cached(extract: Extractor, folder: Path) -> Extractor:
+    """The same extractor with a file per (sound, version) in `folder`, half precision."""
+
+    def run(path: Path, version: int) -> np.ndarray:
+        file = folder / f"{path.parent.name}_{path.stem}_{version}.npy"
+        if not file.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            np.save(file, extract(path, version).astype(np.float16))
+        return np.load(file).astype(np.float32)
+
+    return run
