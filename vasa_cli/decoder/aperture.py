@@ -18,16 +18,17 @@ def spline_matrix(knots: int, samples: int) -> torch.Tensor:
         rhs[i, i - 1], rhs[i, i], rhs[i, i + 1] = 6, -12, 6
     moments = torch.linalg.solve(second, rhs)  # second derivatives at the knots, per knot value
     t = torch.linspace(0, knots - 1, samples, dtype=torch.float64)
-    i = t.floor().clamp(max=knots - 2).long()
-    b = (t - i)[:, None]
+    left = t.floor().clamp(max=knots - 2).long()
+    b = (t - left)[:, None]
     a = 1 - b
     eye = torch.eye(knots, dtype=torch.float64)
-    return (a * eye[i] + b * eye[i + 1] + ((a**3 - a) * moments[i] + (b**3 - b) * moments[i + 1]) / 6).float()
+    return (a * eye[left] + b * eye[left + 1] + ((a**3 - a) * moments[left] + (b**3 - b) * moments[left + 1]) / 6).float()
 
 
 @dataclass(frozen=True)
 class Opening:
-    """Frames of openings along their own axis. origin (B, 2) first corner; along (B, 2) unit vector to the last corner; length (B,);
+    """Frames of openings along their own axis. origin (B, 2) first corner; along (B, 2) unit vector to the last corner; length
+    (B,);
     upper, lower (B, SAMPLES): distance of the edges from the axis, downwards, at equal steps of `along`; all in crop pixels."""
 
     origin: torch.Tensor
@@ -79,7 +80,9 @@ class Patch:
         corner = (centre - torch.tensor([width, height], device=centre.device) / 2).round()
         x0 = corner[:, 0].clamp(0, size - width).long()
         y0 = corner[:, 1].clamp(0, size - height).long()
-        y, x = torch.meshgrid(torch.arange(height, device=centre.device), torch.arange(width, device=centre.device), indexing="ij")
+        y, x = torch.meshgrid(
+            torch.arange(height, device=centre.device), torch.arange(width, device=centre.device), indexing="ij"
+        )
         px, py = x0[:, None] + x.reshape(1, -1), y0[:, None] + y.reshape(1, -1)
         return cls(py * size + px, torch.stack([px, py], -1).float() + 0.5)
 
@@ -94,7 +97,8 @@ class Patch:
 
 
 def inside(opening: Opening, points: torch.Tensor, soft: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Coverage (B, P) 0..1 of an opening at points (B, P, 2), edge `soft` pixels wide; depths below the upper and above the lower edge (B, P)."""
+    """Coverage (B, P) 0..1 of an opening at points (B, P, 2), edge `soft` pixels wide; depths below the upper and above the
+    lower edge (B, P)."""
     rel = points - opening.origin[:, None]
     down = torch.stack([-opening.along[:, 1], opening.along[:, 0]], -1) * torch.where(opening.along[:, :1] < 0, -1.0, 1.0)
     u = (rel * opening.along[:, None]).sum(-1) / opening.length[:, None]

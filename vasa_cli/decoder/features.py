@@ -28,6 +28,12 @@ def _look_up(texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
 class EyeLayer(torch.nn.Module):
     """One eye: white and iris behind the lids."""
 
+    centre: torch.Tensor
+    iris_at: torch.Tensor
+    white: torch.Tensor
+    iris: torch.Tensor
+    spline: torch.Tensor
+
     def __init__(self, face: FaceLatent, eye: int) -> None:
         super().__init__()
         self.eye = eye
@@ -40,7 +46,8 @@ class EyeLayer(torch.nn.Module):
         self.register_buffer("spline", spline_matrix(len(top.LID_UPPER[eye]), _KNOT_SAMPLES))
 
     def draw(self, picture: torch.Tensor, vertices: torch.Tensor, to_rest: torch.Tensor, iris: torch.Tensor) -> None:
-        """Into picture (B, 3, S, S). vertices (B, 478, 2) in the picture's pixels, to_rest (B, 2, 2) picture -> photo crop pixels,
+        """Into picture (B, 3, S, S). vertices (B, 478, 2) in the picture's pixels, to_rest (B, 2, 2) picture -> photo crop
+        pixels,
         iris (B, 2) the iris' shift against the photo in photo crop pixels."""
         size = picture.shape[-1]
         k = size / SIZE
@@ -51,7 +58,9 @@ class EyeLayer(torch.nn.Module):
         cover, below, above = inside(opening, patch.points, max(1.0, 0.035 * self.width * k))
         open_px = (opening.lower - opening.upper).amax(-1).clamp_min(0)
         cover = cover * (open_px / (0.05 * self.width * k) - 0.4).clamp(0, 1)[:, None]  # closed lids show no eyeball
-        local = torch.einsum("bij,bpj->bpi", to_rest, patch.points - opening.centre()[:, None])  # photo crop pixels from the eye's middle
+        local = torch.einsum(
+            "bij,bpj->bpi", to_rest, patch.points - opening.centre()[:, None]
+        )  # photo crop pixels from the eye's middle
         half = eyes.WHITE_SPAN / 2 * self.width
         span = torch.tensor([half, half * eyes.WHITE_SHAPE[0] / eyes.WHITE_SHAPE[1]], device=local.device)
         colour = _look_up(self.white, local / span)
@@ -67,6 +76,12 @@ class EyeLayer(torch.nn.Module):
 
 class MouthLayer(torch.nn.Module):
     """Cavity, tongue, lower and upper teeth behind the lips. Upper teeth are fixed to the skull, the rest to the jaw."""
+
+    upper: torch.Tensor
+    lower: torch.Tensor
+    colours: torch.Tensor
+    seam: torch.Tensor
+    spline: torch.Tensor
 
     def __init__(self, face: FaceLatent) -> None:
         super().__init__()
@@ -85,15 +100,23 @@ class MouthLayer(torch.nn.Module):
         rgba[:, 3] *= (uv.abs().amax(-1) < 1).float()
         return rgba
 
-    def draw(self, picture: torch.Tensor, vertices: torch.Tensor, to_rest: torch.Tensor, skull: torch.Tensor, jaw: torch.Tensor) -> None:
-        """Into picture (B, 3, S, S). vertices (B, 478, 2) pixels, to_rest (B, 2, 2) picture -> photo crop pixels, skull (B, 2) where the seam's
+    def draw(
+        self, picture: torch.Tensor, vertices: torch.Tensor, to_rest: torch.Tensor, skull: torch.Tensor, jaw: torch.Tensor
+    ) -> None:
+        """Into picture (B, 3, S, S). vertices (B, 478, 2) pixels, to_rest (B, 2, 2) picture -> photo crop pixels, skull (B, 2)
+        where the seam's
         place behind the lips lies in the picture, jaw (B,) how far the jaw is down in IOD."""
         size = picture.shape[-1]
         k = size / SIZE
         opening = opening_from(vertices[:, list(top.MOUTH_UPPER)], vertices[:, list(top.MOUTH_LOWER)], self.spline)
         reach = float(opening.length.max()) * 1.1 + 6
         tall = float((opening.lower - opening.upper).amax().clamp_min(0)) + 0.35 * reach
-        patch = Patch.around(opening.centre() + (opening.upper + opening.lower).mean(1)[:, None] / 2 * self._down(opening), int(tall) + 6, int(reach), size)
+        patch = Patch.around(
+            opening.centre() + (opening.upper + opening.lower).mean(1)[:, None] / 2 * self._down(opening),
+            int(tall) + 6,
+            int(reach),
+            size,
+        )
         cover, below, above = inside(opening, patch.points, max(1.0, 0.010 * self.scale * k))
         open_px = (opening.lower - opening.upper).amax(-1).clamp_min(0)
         cover = cover * (open_px / (0.012 * self.scale * k) - 0.5).clamp(0, 1)[:, None]  # closed lips show nothing
@@ -106,7 +129,9 @@ class MouthLayer(torch.nn.Module):
     def _down(opening: Opening) -> torch.Tensor:
         return torch.stack([-opening.along[:, 1], opening.along[:, 0]], -1)
 
-    def _interior(self, local: torch.Tensor, jaw: torch.Tensor, below: torch.Tensor, above: torch.Tensor, k: float) -> torch.Tensor:
+    def _interior(
+        self, local: torch.Tensor, jaw: torch.Tensor, below: torch.Tensor, above: torch.Tensor, k: float
+    ) -> torch.Tensor:
         """(B, 3, P) colours of the interior at local (B, P, 2) IOD; below, above (B, P): pixels from the lips' edges."""
         zero = torch.zeros_like(jaw)
         with_jaw = local - torch.stack([zero, jaw], -1)[:, None]

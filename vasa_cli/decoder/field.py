@@ -1,4 +1,5 @@
-"""Dense displacement from sparse vertices: thin-plate weights, computed once for a face, applied by one matrix product a frame."""
+"""Dense displacement from sparse vertices: thin-plate weights, computed once for a face, applied by one matrix product a
+frame."""
 
 from __future__ import annotations
 

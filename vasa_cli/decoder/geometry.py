@@ -25,7 +25,8 @@ def rotation_matrix(angles: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class HeadPose:
-    """Pose of a batch of frames. rotation (B, 3, 3), translation (B, 3) crop pixels, zoom (B,) of the whole person about `anchor` (2,)."""
+    """Pose of a batch of frames. rotation (B, 3, 3), translation (B, 3) crop pixels, zoom (B,) of the whole person about
+    `anchor` (2,)."""
 
     rotation: torch.Tensor
     translation: torch.Tensor
@@ -40,11 +41,18 @@ class HeadPose:
 class HeadModel(torch.nn.Module):
     """One face's rigid geometry: canonical points to the picture.
 
-    The person as a whole is scaled by head distance about a place on the picture's lower edge, so that no cut-off chest floats; where the
+    The person as a whole is scaled by head distance about a place on the picture's lower edge, so that no cut-off chest
+    floats; where the
     photo cuts off the hair instead (`cut_above`), about the upper edge.
     """
 
-    def __init__(self, neutral: torch.Tensor, pose: torch.Tensor, scale: float, translation: torch.Tensor, cut_above: bool) -> None:
+    rest_angles: torch.Tensor
+    rest_translation: torch.Tensor
+    anchor: torch.Tensor
+
+    def __init__(
+        self, neutral: torch.Tensor, pose: torch.Tensor, scale: float, translation: torch.Tensor, cut_above: bool
+    ) -> None:
         super().__init__()
         self.scale = float(scale)
         self.register_buffer("rest_angles", pose[:3].clone())
@@ -64,7 +72,8 @@ class HeadModel(torch.nn.Module):
         return self.scale * canonical @ pose.rotation.transpose(1, 2) + pose.translation[:, None]
 
     def plane_maps(self, rest: torch.Tensor, pose: HeadPose) -> torch.Tensor:
-        """(B, 2, 2): how a small flat piece facing forward in the photo (rotation `rest` (3, 3)) lies in the picture, zoom included."""
+        """(B, 2, 2): how a small flat piece facing forward in the photo (rotation `rest` (3, 3)) lies in the picture, zoom
+        included."""
         now = pose.rotation[:, :2, :2] * pose.zoom[:, None, None]
         return now @ torch.linalg.inv(rest[:2, :2])
 
@@ -76,11 +85,16 @@ def _pairs(upper: tuple[int, ...], lower: tuple[int, ...]) -> tuple[list[int], l
 class Apertures(torch.nn.Module):
     """Lips and lids never cross, lips are closed at rest, lids close fully: exact gaps for the vertices that face each other."""
 
+    lip_rest: torch.Tensor
+    lid_rest: torch.Tensor
+
     def __init__(self, neutral: torch.Tensor) -> None:
         super().__init__()
         gap = neutral[list(top.MOUTH_LOWER[1:-1]), 1] - neutral[list(top.MOUTH_UPPER[1:-1]), 1]
         self.register_buffer("lip_rest", gap)  # (9,) what the tracker sees between closed lips
-        lids = [neutral[_pairs(u, v)[1], 1] - neutral[_pairs(u, v)[0], 1] for u, v in zip(top.LID_UPPER, top.LID_LOWER, strict=True)]
+        lids = [
+            neutral[_pairs(u, v)[1], 1] - neutral[_pairs(u, v)[0], 1] for u, v in zip(top.LID_UPPER, top.LID_LOWER, strict=True)
+        ]
         self.register_buffer("lid_rest", torch.stack(lids))  # (2, 7)
 
     def forward(self, vertices: torch.Tensor) -> torch.Tensor:

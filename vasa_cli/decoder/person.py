@@ -64,7 +64,8 @@ def _apertures(landmarks: np.ndarray) -> np.ndarray:
 
 
 def near_cover(coverage: torch.Tensor) -> torch.Tensor:
-    """Where anything fell, gaps of a mouth's size closed: (B, 1, G, G) -> (B, 1, G/4, G/4). Beyond it the filled flow would repeat ears and hair."""
+    """Where anything fell, gaps of a mouth's size closed: (B, 1, G, G) -> (B, 1, G/4, G/4). Beyond it the filled flow would
+    repeat ears and hair."""
     hit = F.max_pool2d((coverage > 0.02).float(), 4)
     grown = F.max_pool2d(F.pad(hit, (3, 3, 3, 3), mode="replicate"), 7, 1)
     return 1 - F.max_pool2d(F.pad(1 - grown, (3, 3, 3, 3), mode="replicate"), 7, 1)
@@ -72,6 +73,14 @@ def near_cover(coverage: torch.Tensor) -> torch.Tensor:
 
 class PersonLayer(torch.nn.Module):
     """Moves the RGBA person layer of one face. All buffers live on the module's device."""
+
+    texture: torch.Tensor
+    points: torch.Tensor
+    canonical: torch.Tensor
+    follow: torch.Tensor
+    skin: torch.Tensor
+    weights: torch.Tensor
+    cells: torch.Tensor
 
     def __init__(self, face: FaceLatent, head: HeadModel) -> None:
         super().__init__()
@@ -101,7 +110,8 @@ class PersonLayer(torch.nn.Module):
 
     @staticmethod
     def _skin_weights(face: FaceLatent, points: torch.Tensor, below: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Thin-plate weights of the cells that facial dynamics move; skin above a slit ignores what is below it and vice versa."""
+        """Thin-plate weights of the cells that facial dynamics move; skin above a slit ignores what is below it and vice
+        versa."""
         inside = torch.from_numpy(_mask_inside(_scaled_outline(face.landmarks, REACH))).reshape(-1)
         index = (points * (GRID / SIZE)).long()
         skin = torch.nonzero(inside[index[:, 1] * GRID + index[:, 0]])[:, 0]
@@ -133,7 +143,8 @@ class PersonLayer(torch.nn.Module):
         return self.cells + fill(back, coverage), torch.maximum(near_cover(coverage), self._beyond_photo(pose))
 
     def _beyond_photo(self, pose: HeadPose) -> torch.Tensor:
-        """1 where a person farther away shows what the photo's border cut off: shoulders there go on as the border's pixels do."""
+        """1 where a person farther away shows what the photo's border cut off: shoulders there go on as the border's pixels
+        do."""
         cells = F.avg_pool2d(self.cells, 4).flatten(2).transpose(1, 2)  # (1, P, 2)
         rest = pose.anchor + (cells - pose.anchor) / pose.zoom[:, None, None]
         outside = ((rest < 6) | (rest > SIZE - 6)).any(-1)

@@ -26,15 +26,23 @@ class FaceDecoder(torch.nn.Module):
     size: side of the frames in pixels.
     """
 
+    neutral: torch.Tensor
+    directions: torch.Tensor
+    photo_shape: torch.Tensor
+    rest_rotation: torch.Tensor
+    plate: torch.Tensor
+
     def __init__(self, face: FaceLatent, *, device: str = "cpu", dtype: str = "float32", size: int = SIZE) -> None:
         super().__init__()
         self.size, self.basis = size, DynamicsBasis.load()
         neutral = torch.from_numpy(face.neutral)
         cut_above = float((face.person[:4, :, 3] > 127).mean()) > 0.08
-        self.head = HeadModel(neutral, torch.from_numpy(face.pose), float(face.scale), torch.from_numpy(face.translation), cut_above)
+        self.head = HeadModel(
+            neutral, torch.from_numpy(face.pose), float(face.scale), torch.from_numpy(face.translation), cut_above
+        )
         self.person = PersonLayer(face, self.head)
         self.apertures = Apertures(neutral)
-        self.eyes = torch.nn.ModuleList([EyeLayer(face, eye) for eye in (0, 1)])
+        self.left_eye, self.right_eye = EyeLayer(face, 0), EyeLayer(face, 1)
         self.mouth = MouthLayer(face)
         directions = torch.from_numpy(self.basis.directions.astype(np.float32)).clone()
         directions[self.basis.blocks["lids"]] *= self.basis.lid_scale(face.neutral)
@@ -67,8 +75,8 @@ class FaceDecoder(torch.nn.Module):
         picture = torch.lerp(self.plate.expand_as(colour), colour, alpha).contiguous()
         flat = head.zoomed(self.head.place(shape, head)[..., :2]) * k  # (B, 478, 2) pixels
         to_rest = torch.linalg.inv(self.head.plane_maps(self.rest_rotation, head)) / k  # (B, 2, 2)
-        for layer_of in self.eyes:
-            layer_of.draw(picture, flat, to_rest, self._iris_shift(shape, layer_of.eye))
+        for eye in (self.left_eye, self.right_eye):
+            eye.draw(picture, flat, to_rest, self._iris_shift(shape, eye.eye))
         skull = head.zoomed(self.head.place(self.mouth.seam[None], head)[..., :2])[:, 0] * k
         jaw = (shape[:, list(_JAW), 1] - self.neutral[list(_JAW), 1]).mean(-1)
         self.mouth.draw(picture, flat, to_rest, skull, jaw)
@@ -86,7 +94,9 @@ class FaceDecoder(torch.nn.Module):
     def frames(self, track: MotionTrack, batch: int = 8) -> Iterator[np.ndarray]:
         """Yield (B, size, size, 3) uint8 RGB, at most `batch` frames at a time; memory does not grow with the track."""
         if track.dynamics.shape[1] != len(self.directions):
-            raise ValueError(f"the motion has {track.dynamics.shape[1]} dynamics, this model {len(self.directions)}; generate it again")
+            raise ValueError(
+                f"the motion has {track.dynamics.shape[1]} dynamics, this model {len(self.directions)}; generate it again"
+            )
         for start in range(0, len(track), batch):
             pose = torch.from_numpy(np.ascontiguousarray(track.pose[start : start + batch])).float().to(self.device)
             dynamics = torch.from_numpy(np.ascontiguousarray(track.dynamics[start : start + batch])).float().to(self.device)

@@ -1,6 +1,7 @@
 """Forward splatting of a flow with visibility: nearer surface hides farther one, gaps are filled from around.
 
-Niklaus & Liu, "Softmax Splatting for Video Frame Interpolation", 2020, eq. 13; applied to coordinates instead of colours, so that the photo is
+Niklaus & Liu, "Softmax Splatting for Video Frame Interpolation", 2020, eq. 13; applied to coordinates instead of colours, so
+that the photo is
 sampled only once and stays sharp.
 """
 
@@ -16,15 +17,18 @@ def splat(target: torch.Tensor, value: torch.Tensor, nearness: torch.Tensor, cel
     """Spread values over a grid by softmax of nearness.
 
     target (B, N, 2) in cells (centres at .5), value (B, N, C), nearness (B, N): e^nearness weighs.
-    Returns the weighted mean (B, C, cells, cells), 0 where nothing fell, and coverage (B, 1, cells, cells) >= 0: bilinear weight without nearness.
+    Returns the weighted mean (B, C, cells, cells), 0 where nothing fell, and coverage (B, 1, cells, cells)
+    >= 0: bilinear weight without nearness.
     """
-    b, n, c = value.shape
+    b, _, c = value.shape
     side = cells + 2  # one cell of margin swallows what falls outside
     at = (target + 0.5).clamp(0, cells + 0.999)
     corner = at.floor().clamp(0, cells)
     fx, fy = (at - corner).unbind(-1)
     weight = torch.exp(nearness)
-    payload = torch.cat([value.transpose(1, 2) * weight[:, None], weight[:, None], torch.ones_like(weight)[:, None]], 1)  # (B, C + 2, N)
+    payload = torch.cat(
+        [value.transpose(1, 2) * weight[:, None], weight[:, None], torch.ones_like(weight)[:, None]], 1
+    )  # (B, C + 2, N)
     out = payload.new_zeros(b, c + 2, side * side)
     index = (corner[..., 1] * side + corner[..., 0]).long()
     for dy, wy in ((0, 1 - fy), (1, fy)):
@@ -37,7 +41,8 @@ def splat(target: torch.Tensor, value: torch.Tensor, nearness: torch.Tensor, cel
 
 
 def fill(value: torch.Tensor, coverage: torch.Tensor) -> torch.Tensor:
-    """Fill uncovered cells from a pyramid of covered ones (push-pull). value (B, C, G, G), coverage (B, 1, G, G) -> (B, C, G, G)."""
+    """Fill uncovered cells from a pyramid of covered ones (push-pull). value (B, C, G, G), coverage (B, 1, G, G) -> (B, C, G,
+    G)."""
     solid = coverage.clamp(0, 1)
     levels = [(value * solid, solid)]
     for _ in range(FILL_LEVELS):

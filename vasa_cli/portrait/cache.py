@@ -1,4 +1,5 @@
-"""Content-addressed cache of encoded faces: the same pixels, choice and encoder give the same file, whatever the photo is called."""
+"""Content-addressed cache of encoded faces: the same pixels, choice and encoder give the same file, whatever the photo is
+called."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def default_root() -> Path:
 
 
 class FaceCache:
-    """Encoded faces under `root` (default: the user's cache folder). A folder that cannot be written only means that nothing is kept."""
+    """Encoded faces under `root` (default: the user's cache folder). A folder that cannot be written only means that nothing
+    is kept."""
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = Path(root) if root is not None else default_root()

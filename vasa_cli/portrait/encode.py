@@ -12,6 +12,7 @@ from vasa_cli.portrait.encode_hash import encoder_hash
 from vasa_cli.portrait.latent import SIZE, TEXTURE, FaceLatent
 from vasa_cli.portrait.pixels import pixel_hash, read_photo
 
+
 def encode_portrait(path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None) -> FaceLatent:
     """Encode a portrait photo.
 
@@ -22,7 +23,9 @@ def encode_portrait(path: Path, *, face: str = "largest", crop: tuple[int, int, 
     return encode_pixels(read_photo(path), Path(path), face=face, crop=crop)
 
 
-def encode_pixels(rgb: np.ndarray, path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None) -> FaceLatent:
+def encode_pixels(
+    rgb: np.ndarray, path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None
+) -> FaceLatent:
     """`encode_portrait` for pixels (H, W, 3) already read; `path` only names them in messages."""
     from vasa_cli.motion.basis import DynamicsBasis, euler
 
@@ -88,7 +91,9 @@ def _tensors(rgb: np.ndarray, crop: framing.Crop, points: np.ndarray, basis: obj
         "mouth_lower": lower,
         "mouth_colours": colours,
         "landmarks": points,
-        **{name: getattr(codes, name) for name in ("neutral", "identity", "pose", "dynamics", "rotation", "scale", "translation")},
+        **{
+            name: getattr(codes, name) for name in ("neutral", "identity", "pose", "dynamics", "rotation", "scale", "translation")
+        },
     }
 
 

@@ -13,8 +13,10 @@ KEPT_SMILE = 0.5  # share of the photo's mouth expression that stays: a person p
 
 @dataclass(frozen=True)
 class FaceCodes:
-    """neutral (478, 3) canonical; identity (M,); pose (6,) yaw, pitch, roll, x, y, log distance of the photo (the last three 0: its own rest);
-    dynamics (K,); rotation (3, 3), scale (), translation (3,): landmarks = scale * R @ (neutral + decode_person(dynamics)) + translation."""
+    """neutral (478, 3) canonical; identity (M,); pose (6,) yaw, pitch, roll, x, y, log distance of the photo (the last three
+    0: its own rest);
+    dynamics (K,); rotation (3, 3), scale (), translation (3,): landmarks = scale * R @ (neutral + decode_person(dynamics)) +
+    translation."""
 
     neutral: np.ndarray
     identity: np.ndarray
@@ -28,7 +30,8 @@ class FaceCodes:
 def split_codes(landmarks: np.ndarray, basis: DynamicsBasis) -> FaceCodes:
     """Codes of one face from its landmarks (478, 3) in crop pixels.
 
-    Gaze, lids and brows of the photo count as the person's rest: people look at the camera with their own eye opening. Only the mouth is
+    Gaze, lids and brows of the photo count as the person's rest: people look at the camera with their own eye opening. Only
+    the mouth is
     neutralised, so that speech does not add to it: open lips are closed, a smile is halved.
     """
     canonical, (rotation, scale, translation) = basis.align(landmarks[None])

@@ -55,13 +55,13 @@ def eye_layers(square: np.ndarray, landmarks: np.ndarray, eye: int) -> tuple[np.
     k = square.shape[0] / 512
     centre, width = eye_frame(landmarks, eye)
     iris, radius = iris_frame(landmarks, eye)
-    aperture = _aperture(landmarks, eye, square.shape[:2], k)
-    margin = max(1, int(round(0.035 * width * k)))  # lashes and the wet rim of the lids do not belong to the eyeball
+    aperture = _aperture(landmarks, eye, (square.shape[0], square.shape[1]), k)
+    margin = max(1, round(0.035 * width * k))  # lashes and the wet rim of the lids do not belong to the eyeball
     inside = cv2.erode(aperture, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1)))
     if inside.max() == 0:  # closed or tiny eyes: better lash colours than nothing
         inside = aperture
     disc = np.zeros_like(aperture)
-    cv2.circle(disc, tuple(np.round(iris * k * 8).astype(int)), int(round(radius * 1.18 * k * 8)), 255, -1, shift=3)
+    cv2.circle(disc, tuple(np.round(iris * k * 8).astype(int)), round(radius * 1.18 * k * 8), 255, -1, shift=3)
     white_known = ((inside > 0) & (disc == 0)).astype(np.float32)
     image = square.astype(np.float32)
     half = (WHITE_SPAN / 2 * width * k, WHITE_SPAN / 2 * width * k * WHITE_SHAPE[0] / WHITE_SHAPE[1])
@@ -71,7 +71,8 @@ def eye_layers(square: np.ndarray, landmarks: np.ndarray, eye: int) -> tuple[np.
 
 
 def _fill_white(patch: np.ndarray, known: np.ndarray, image: np.ndarray, landmarks: np.ndarray, k: float) -> np.ndarray:
-    """Sclera over the whole patch: what is seen, spread smoothly; where nothing is seen (statues, narrow eyes), a guess from the skin."""
+    """Sclera over the whole patch: what is seen, spread smoothly; where nothing is seen (statues, narrow eyes), a guess from
+    the skin."""
     import cv2
 
     if known.sum() < 12:
@@ -79,8 +80,10 @@ def _fill_white(patch: np.ndarray, known: np.ndarray, image: np.ndarray, landmar
         return np.broadcast_to(np.clip(cheek * 0.5 + 95, 0, 235), patch.shape).astype(np.uint8).copy()
     # corners are red and shaded: what continues behind the lids is the middle brightness of the white that is seen
     level = np.median(patch[known > 0], axis=0)
-    typical = np.exp(-(np.abs(patch - level).mean(-1) / 30.0) ** 2)
-    filled = fill_holes(patch.clip(0, 255), (known * typical > 0.35).astype(np.float32)) if (known * typical > 0.35).any() else patch
+    typical = np.exp(-((np.abs(patch - level).mean(-1) / 30.0) ** 2))
+    filled = (
+        fill_holes(patch.clip(0, 255), (known * typical > 0.35).astype(np.float32)) if (known * typical > 0.35).any() else patch
+    )
     soft = cv2.GaussianBlur(filled, (0, 0), 4)
     seen = cv2.GaussianBlur(known, (0, 0), 1.5)[..., None]
     return np.asarray(np.clip(filled * seen + soft * (1 - seen) + 0.5, 0, 255), np.uint8)

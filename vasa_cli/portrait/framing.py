@@ -45,11 +45,13 @@ def choose_face(faces: list[FaceMesh], face: str, path: Path) -> tuple[FaceMesh,
     """Pick one face; the notes say what else was there. Raises FaceError when there is none or the index is too high."""
     choice = parse_choice(face)
     if not faces:
-        raise FaceError(f"{path}: no face found; use a photo that shows one face from the front, or give its place with --crop X,Y,W,H")
+        raise FaceError(
+            f"{path}: no face found; use a photo that shows one face from the front, or give its place with --crop X,Y,W,H"
+        )
     across = sorted(faces, key=lambda f: float(f.landmarks[4, 0]))
     if isinstance(choice, int):
         if choice >= len(across):
-            raise FaceError(f"{path}: --face {choice} asked for, but only {len(across)} found; indices 0..{len(across) - 1} count from the left")
+            raise FaceError(f"{path}: --face {choice} asked for, but only {len(across)} found; use 0..{len(across) - 1}")
         picked = across[choice]
     else:
         picked = {"largest": max(faces, key=lambda f: f.inter_ocular), "left": across[0], "right": across[-1]}[choice]
@@ -65,16 +67,19 @@ def choose_face(faces: list[FaceMesh], face: str, path: Path) -> tuple[FaceMesh,
 def check_usable(mesh: FaceMesh, yaw: float, path: Path) -> tuple[str, ...]:
     """Refuse faces too small or turned too far (FaceError); warn about borderline ones. yaw in radians."""
     if mesh.inter_ocular < MIN_FACE:
-        raise FaceError(f"{path}: the face is too small ({mesh.inter_ocular:.0f} px between the eyes); use a photo with at least {MIN_FACE} px")
+        raise FaceError(
+            f"{path}: the face is too small ({mesh.inter_ocular:.0f} px between the eyes); at least {MIN_FACE} px are needed"
+        )
     if abs(yaw) > MAX_YAW:
-        raise FaceError(f"{path}: the face is turned too far ({np.degrees(abs(yaw)):.0f} degrees); use a photo turned less than {np.degrees(MAX_YAW):.0f}")
+        raise FaceError(f"{path}: the face is turned too far ({np.degrees(abs(yaw)):.0f} degrees); use a photo turned less")
     if mesh.inter_ocular < 60:
         return (f"small face ({mesh.inter_ocular:.0f} px between the eyes): the video will look soft",)
     return ()
 
 
 def frame_face(mesh: FaceMesh, width: int, height: int) -> Crop:
-    """The square around head and shoulders, kept inside the photo where it fits; photos that are too tight are used as wide as they are."""
+    """The square around head and shoulders, kept inside the photo where it fits; photos that are too tight are used as wide as
+    they are."""
     side = min(FRAME_IODS * mesh.inter_ocular, float(min(width, height)))
     centre = mesh.landmarks[168, :2].astype(float) + np.array([0.0, CENTRE_DOWN * mesh.inter_ocular])
     x = float(np.clip(centre[0] - side / 2, 0, width - side))
@@ -86,7 +91,9 @@ def crop_from_option(crop: tuple[int, int, int, int], width: int, height: int, p
     """A user's --crop X,Y,W,H, made square around its middle. Raises UsageError when it lies outside the photo."""
     x, y, w, h = crop
     if w < 32 or h < 32 or x < 0 or y < 0 or x + w > width or y + h > height:
-        raise UsageError(f"--crop {x},{y},{w},{h} does not fit {path} of {width}x{height} px; X,Y is the top left corner, W and H at least 32")
+        raise UsageError(
+            f"--crop {x},{y},{w},{h} does not fit {path} of {width}x{height} px; X,Y is the top left corner, W and H at least 32"
+        )
     side = float(min(max(w, h), width, height))
     left = float(np.clip(x + w / 2 - side / 2, 0, width - side))
     top = float(np.clip(y + h / 2 - side / 2, 0, height - side))

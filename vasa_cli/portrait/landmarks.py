@@ -1,15 +1,17 @@
 """The one file that touches mediapipe: face boxes, 478 landmarks, person matte.
 
-mediapipe 0.10.21 carries its models in the wheel; newer wheels carry none. Nothing outside `encode` imports this module, so rendering
+mediapipe 0.10.21 carries its models in the wheel; newer wheels carry none. Nothing outside `encode` imports this module, so
+rendering
 machines need no mediapipe. Each graph is opened, used and closed: an unclosed one leaks, one per process may live.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +27,8 @@ MIN_FACE = 24  # px in the photo between the outer corners of the eyes
 class FaceMesh:
     """One face in a photo.
 
-    landmarks (478, 3) float32: x, y in photo pixels, z in the same unit, smaller = nearer. score 0..1 of the detector (1 for a mesh alone).
+    landmarks (478, 3) float32: x, y in photo pixels, z in the same unit, smaller = nearer.
+    score 0..1 of the detector (1 for a mesh alone).
     """
 
     landmarks: np.ndarray
@@ -57,7 +60,7 @@ def _solutions() -> Any:
         import mediapipe
     except ImportError as e:
         raise InputError(
-            f"the landmark tracker cannot be loaded ({e}); run `vasa doctor`, or encode the photo on another machine and use its face file"
+            f"the landmark tracker cannot be loaded ({e}); run `vasa doctor`, or use a face file encoded elsewhere"
         ) from e
     return mediapipe.solutions
 
@@ -94,7 +97,8 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _square(rgb: np.ndarray, centre: np.ndarray, side: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a square (edge pixels repeated outside the photo), resized to MESH_SIDE. Returns it and the (2, 3) affine crop -> photo."""
+    """Cut a square (edge pixels repeated outside the photo), resized to MESH_SIDE. Returns it and the (2, 3) affine crop ->
+    photo."""
     import cv2
 
     k = side / MESH_SIDE
@@ -114,7 +118,7 @@ def _square(rgb: np.ndarray, centre: np.ndarray, side: float) -> tuple[np.ndarra
 def mesh_in_square(rgb: np.ndarray, centre: np.ndarray, side: float, confidence: float = 0.3) -> FaceMesh | None:
     """Landmarks of the one face inside a square of the photo, or None."""
     cut, to_photo = _square(rgb, centre, side)
-    options = dict(static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=confidence)
+    options = {"static_image_mode": True, "max_num_faces": 1, "refine_landmarks": True, "min_detection_confidence": confidence}
     with _silent_native_logs(), _solutions().face_mesh.FaceMesh(**options) as mesh:
         faces = mesh.process(np.ascontiguousarray(cut)).multi_face_landmarks
     if not faces:

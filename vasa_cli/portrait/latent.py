@@ -1,6 +1,7 @@
 """FaceLatent: everything that rendering needs to know of one photo, in one file.
 
-Coordinates: "crop pixels", a square of 512 x 512 cut from the photo (x right, y down, pixel edges at integers), z in the same unit, smaller
+Coordinates: "crop pixels", a square of 512 x 512 cut from the photo (x right, y down, pixel edges at integers), z in the same
+unit, smaller
 = nearer. Canonical shapes are in inter-ocular distances (docstring of `motion.track`).
 """
 
@@ -53,7 +54,8 @@ class FaceLatent:
       eye_white (2, h, w, 3), eye_iris (2, d, d, 4)   eyeballs behind the lids, left and right of the picture
       mouth_upper, mouth_lower (h, w, 4), mouth_colours (3, 3) 0..1: cavity, tongue, light     mouth interior behind the lips
     Geometry: landmarks (478, 3) of the photo in crop pixels, which are also the texture coordinates (divide by 512);
-      neutral (478, 3) canonical vertices without the photo's expression; landmarks = scale * rotation @ (neutral + dynamics) + translation.
+      neutral (478, 3) canonical vertices without the photo's expression;
+      landmarks = scale * rotation @ (neutral + dynamics) + translation.
     Codes: identity z_id (M,), pose z_pose (6,) and dynamics z_dyn (K,) of the photo itself.
     crop: x, y, scale of the square in the photo (photo = xy + scale * crop pixel).
     """
@@ -104,7 +106,11 @@ class FaceLatent:
             "photo_size": json.dumps(list(self.photo_size)),
             "notes": json.dumps(list(self.notes)),
         }
-        save_file({name: np.ascontiguousarray(getattr(self, name)).reshape(getattr(self, name).shape) for name in _TENSORS}, str(path), metadata=meta)
+        save_file(
+            {name: np.ascontiguousarray(getattr(self, name)).reshape(getattr(self, name).shape) for name in _TENSORS},
+            str(path),
+            metadata=meta,
+        )
 
     @classmethod
     def load(cls, path: Path) -> FaceLatent:
@@ -115,7 +121,9 @@ class FaceLatent:
             with safe_open(str(path), framework="numpy") as f:
                 meta = f.metadata() or {}
                 if meta.get("format") != FORMAT:
-                    raise InputError(f"{path}: not a face file of format {FORMAT} (found {meta.get('format')!r}); run `vasa encode` again")
+                    raise InputError(
+                        f"{path}: not a face file of format {FORMAT} (found {meta.get('format')!r}); run `vasa encode` again"
+                    )
                 tensors = {name: f.get_tensor(name) for name in _TENSORS}
             width, height = json.loads(meta["photo_size"])
             face = cls(

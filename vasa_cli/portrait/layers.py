@@ -27,7 +27,8 @@ def cut_square(rgb: np.ndarray, crop: Crop, size: int) -> np.ndarray:
 
 
 def guided_filter(guide: np.ndarray, mask: np.ndarray, radius: int, eps: float) -> np.ndarray:
-    """Let a coarse mask (H, W) follow the edges of a grey guide (H, W), both 0..1. He et al., "Guided Image Filtering", 2010, eq. 5-8."""
+    """Let a coarse mask (H, W) follow the edges of a grey guide (H, W), both 0..1. He et al., "Guided Image Filtering", 2010,
+    eq. 5-8."""
     import cv2
 
     def mean(x: np.ndarray) -> np.ndarray:
@@ -39,7 +40,8 @@ def guided_filter(guide: np.ndarray, mask: np.ndarray, radius: int, eps: float) 
 
 
 def refine_matte(square: np.ndarray, coarse: np.ndarray) -> np.ndarray:
-    """Coarse person mask (any size) -> alpha (TEXTURE, TEXTURE) 0..1 that follows hair and shoulders; exactly 0 and 1 away from the edge."""
+    """Coarse person mask (any size) -> alpha (TEXTURE, TEXTURE) 0..1 that follows hair and shoulders; exactly 0 and 1 away
+    from the edge."""
     import cv2
 
     mask = cv2.resize(coarse, (TEXTURE, TEXTURE), interpolation=cv2.INTER_CUBIC).clip(0, 1)
@@ -89,7 +91,8 @@ def clean_foreground(square: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray,
 
 
 def fill_holes(image: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Push-pull: fill (H, W, C) float where known (H, W) is 0, smoothly from what surrounds it. Gortler et al., "The Lumigraph", 1996, §3.4."""
+    """Push-pull: fill (H, W, C) float where known (H, W) is 0, smoothly from what surrounds it. Gortler et al., "The
+    Lumigraph", 1996, §3.4."""
     import cv2
 
     h, w = known.shape
@@ -108,7 +111,8 @@ def fill_holes(image: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def background_plate(square: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The picture without the person: photo where the person is not, filled in behind. (SIZE, SIZE, 3) uint8 from a TEXTURE-sized square."""
+    """The picture without the person: photo where the person is not, filled in behind. (SIZE, SIZE, 3) uint8 from a
+    TEXTURE-sized square."""
     import cv2
 
     photo = cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
@@ -128,7 +132,8 @@ def background_plate(square: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def opening_masks(landmarks: np.ndarray) -> np.ndarray:
-    """(TEXTURE, TEXTURE) uint8: 255 where the photo shows eyeballs or the inside of the mouth; landmarks (478, 3) in crop pixels."""
+    """(TEXTURE, TEXTURE) uint8: 255 where the photo shows eyeballs or the inside of the mouth; landmarks (478, 3) in crop
+    pixels."""
     import cv2
 
     k = TEXTURE / SIZE
@@ -146,7 +151,8 @@ def opening_masks(landmarks: np.ndarray) -> np.ndarray:
 
 
 def person_layer(square: np.ndarray, alpha: np.ndarray, openings: np.ndarray) -> np.ndarray:
-    """(TEXTURE, TEXTURE, 4) uint8: clean colours and matte; colours go on beyond the edge so that resampling finds no dark fringe.
+    """(TEXTURE, TEXTURE, 4) uint8: clean colours and matte; colours go on beyond the edge so that resampling finds no dark
+    fringe.
 
     Openings (TEXTURE, TEXTURE) are filled with the lips' and lids' own edge: closing them must show skin, never teeth or iris.
     """

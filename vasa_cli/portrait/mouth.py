@@ -1,6 +1,7 @@
 """The mouth's inside: teeth drawn to measure and coloured to the photo's light; tongue and cavity colours.
 
-Patches lie in the plane behind the lips. Their unit is the inter-ocular distance (88 mm on an average adult), their origin the middle of
+Patches lie in the plane behind the lips. Their unit is the inter-ocular distance (88 mm on an average adult), their origin the
+middle of
 the closed lips; x right, y down. Tooth sizes: Ash & Nelson, "Wheeler's Dental Anatomy", table of mesiodistal crown widths.
 """
 
@@ -40,7 +41,8 @@ def _brightest(pixels: np.ndarray) -> np.ndarray:
 
 
 def _neutral(skin: np.ndarray) -> np.ndarray:
-    """The light's colour as skin shows it: skin's own warmth (measured on neutral light: 1.22, .95, .83) divided out; grey photos stay grey."""
+    """The light's colour as skin shows it: skin's own warmth (measured on neutral light: 1.22, .95, .83) divided out; grey
+    photos stay grey."""
     ratio = skin / max(skin.mean(), 1e-3)
     saturation = float(ratio.max() - ratio.min())
     own = 1 + (np.array([1.22, 0.95, 0.83]) - 1) * min(1.0, saturation / 0.39)
@@ -57,7 +59,8 @@ def _grid() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tooth(gx: np.ndarray, gy: np.ndarray, x0: float, x1: float, root: float, edge: float, taper: float) -> np.ndarray:
-    """Coverage (h, w) 0..1 of one crown between x0 and x1, from the root (far from the lips' line) to its edge; rounded corners."""
+    """Coverage (h, w) 0..1 of one crown between x0 and x1, from the root (far from the lips' line) to its edge; rounded
+    corners."""
     w, h = (x1 - x0) / 2, abs(edge - root)
     u = (gx - (x0 + x1) / 2) / w
     v = (gy - root) / (edge - root)  # 0 at the gum, 1 at the edge
@@ -70,7 +73,8 @@ def _tooth(gx: np.ndarray, gy: np.ndarray, x0: float, x1: float, root: float, ed
 
 
 def _row(widths: tuple[float, ...], edges: tuple[float, ...], root: float, sign: float) -> tuple[np.ndarray, np.ndarray]:
-    """Shade (h, w) and coverage (h, w) of one row. edges: each tooth's edge along y in mm from the lips' line; sign +1 upper, -1 lower row."""
+    """Shade (h, w) and coverage (h, w) of one row. edges: each tooth's edge along y in mm from the lips' line; sign +1 upper,
+    -1 lower row."""
     gx, gy = _grid()
     shade, cover = np.zeros(SHAPE), np.zeros(SHAPE)
     for side in (-1, 1):

@@ -37,14 +37,18 @@ def read_photo(path: Path) -> np.ndarray:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: {'is a folder, not a photo' if path.is_dir() else 'no such photo'}; give the path of a picture file")
+        raise InputError(
+            f"{path}: {'is a folder, not a photo' if path.is_dir() else 'no such photo'}; give the path of a picture file"
+        )
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the photo file is empty; export or download it again")
     try:
         with warnings.catch_warnings(), Image.open(path) as raw:
             warnings.simplefilter("ignore")
             if raw.width * raw.height > MAX_PIXELS:
-                raise InputError(f"{path}: {raw.width}x{raw.height} px is too large; scale the photo below {MAX_PIXELS // 10**6} megapixels")
+                raise InputError(
+                    f"{path}: {raw.width}x{raw.height} px is too large; scale the photo below {MAX_PIXELS // 10**6} megapixels"
+                )
             image = ImageOps.exif_transpose(raw)
             if image.mode in ("F", "I") or image.mode.startswith("I;16"):
                 image = _to_eight_bit(image)
@@ -56,7 +60,9 @@ def read_photo(path: Path) -> np.ndarray:
     except (OSError, SyntaxError, ValueError, EOFError) as e:
         raise InputError(f"{path}: the picture is damaged ({e}); export or download it again") from e
     if min(rgb.shape[:2]) < MIN_SIDE:
-        raise InputError(f"{path}: {rgb.shape[1]}x{rgb.shape[0]} px is too small; give a photo of at least {MIN_SIDE} px a side, better 512")
+        raise InputError(
+            f"{path}: {rgb.shape[1]}x{rgb.shape[0]} px is too small; give a photo of at least {MIN_SIDE} px a side, better 512"
+        )
     return rgb
 
 

@@ -1,6 +1,8 @@
-"""Which of the 478 landmarks are which: lips, lids, irises, face outline (MediaPipe's face mesh with attention, index tables only).
+"""Which of the 478 landmarks are which: lips, lids, irises, face outline (MediaPipe's face mesh with attention, index tables
+only).
 
-Rows run from the corner on the left of the picture to the corner on the right for the mouth, and from the outer to the inner corner for
+Rows run from the corner on the left of the picture to the corner on the right for the mouth, and from the outer to the inner
+corner for
 the eyes; the first and last entries are the shared corners.
 """
 

@@ -51,7 +51,8 @@ def depth_map(canonical: np.ndarray, rotation: np.ndarray, scale: float, transla
 
 
 def follow_map(canonical: np.ndarray, rotation: np.ndarray, scale: float, translation: np.ndarray) -> np.ndarray:
-    """How far each place goes along with the head: 1 head and hair, falling down the neck to 0 at the chest. (GRID, GRID) float32."""
+    """How far each place goes along with the head: 1 head and hair, falling down the neck to 0 at the chest. (GRID, GRID)
+    float32."""
     from vasa_cli.decoder.field import grid_points
 
     points = grid_points(GRID, SIZE).numpy()
