@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import warnings
 import wave
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,7 +20,7 @@ MAX_CHANNELS = 64
 
 @dataclass(frozen=True)
 class Speech:
-    """What the models hear. samples (N,) float32 mono 16 kHz in [-1, 1]; source_samples counts at source_rate; sha256 of the file's bytes."""
+    """What the models hear: samples (N,) float32 mono 16 kHz in [-1, 1]; source_samples counts at source_rate; sha256 is the file's."""
 
     samples: np.ndarray
     source_rate: int
@@ -67,9 +68,11 @@ def resample(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def silences(speech: Speech, *, shortest_ms: int = 300, below_db: float = 35.0) -> list[tuple[float, float]]:
-    """(start, end) in seconds of the silences of at least `shortest_ms`: quieter than `below_db` below the recording's own loudness (pydub)."""
-    from pydub import AudioSegment
-    from pydub.silence import detect_silence
+    """(start, end) in seconds of silences of at least `shortest_ms`, quieter than `below_db` under the recording's own loudness (pydub)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # pydub misses a system ffmpeg, which it does not need here
+        from pydub import AudioSegment
+        from pydub.silence import detect_silence
 
     pcm = (speech.samples * 32767.0).astype("<i2")
     segment = AudioSegment(pcm.tobytes(), frame_rate=RATE, sample_width=2, channels=1)
