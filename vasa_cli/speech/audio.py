@@ -20,7 +20,8 @@ MAX_CHANNELS = 64
 
 @dataclass(frozen=True)
 class Speech:
-    """What the models hear: samples (N,) float32 mono 16 kHz in [-1, 1]; source_samples counts at source_rate; sha256 is the file's."""
+    """What the models hear: samples (N,) float32 mono 16 kHz in [-1, 1]; source_samples counts at source_rate; sha256 is the
+    file's."""
 
     samples: np.ndarray
     source_rate: int
@@ -68,7 +69,8 @@ def resample(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def silences(speech: Speech, *, shortest_ms: int = 300, below_db: float = 35.0) -> list[tuple[float, float]]:
-    """(start, end) in seconds of silences of at least `shortest_ms`, quieter than `below_db` under the recording's own loudness (pydub)."""
+    """(start, end) in seconds of silences of at least `shortest_ms`, quieter than `below_db` under the recording's own
+    loudness (pydub)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # pydub misses a system ffmpeg, which it does not need here
         from pydub import AudioSegment
@@ -122,7 +124,11 @@ def _read_ffmpeg(path: Path) -> tuple[np.ndarray, int]:
 
     from vasa_cli.video.ffmpeg import find_ffmpeg
 
-    graph = ffmpeg.input(str(path.resolve())).audio.output("pipe:", format="wav", acodec="pcm_s16le", ac=1).global_args("-v", "error", "-nostdin")
+    graph = (
+        ffmpeg.input(str(path.resolve()))
+        .audio.output("pipe:", format="wav", acodec="pcm_s16le", ac=1)
+        .global_args("-v", "error", "-nostdin")
+    )
     command = ffmpeg.compile(graph, cmd=str(find_ffmpeg()))
     try:
         result = subprocess.run(command, capture_output=True, check=False, timeout=600)

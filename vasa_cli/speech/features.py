@@ -4,8 +4,8 @@
     PHONETIC            loudness relative to the speaker's own level, standardised
     PHONETIC+1, +2      pitch (log2 to 150 Hz, 0 where unvoiced) and voicing, standardised
 
-Frame t covers samples 640 t .. 640 t + 639 and depends on nothing later than 640 t + 3200 (200 ms). Level does not matter: the sound is
-measured against a causal follower of the speaker's loudness, and what never reaches -55 dB is silence.
+Frame t covers samples 640 t .. 640 t + 639 and depends on nothing later than 640 t + 3200 (200 ms). Level does not matter: the
+sound is measured against a causal follower of the speaker's loudness, and what never reaches -55 dB is silence.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ class SpeechEncoder:
         return int(self.mean.shape[0])
 
     def features(self, samples: np.ndarray, chunk: int = CHUNK) -> np.ndarray:
-        """(N,) float mono 16 kHz to (T, F) float32, T = n_frames(N, 16000, 25). Memory depends on `chunk` (video frames), not on N."""
+        """(N,) float mono 16 kHz to (T, F) float32, T = n_frames(N, 16000, 25).
+
+        Memory depends on `chunk` (video frames), not on N.
+        """
         sound = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
         total = n_frames(len(samples), RATE, FPS)
         if total == 0:
@@ -90,7 +93,8 @@ class SpeechEncoder:
         return out
 
     def mel_features(self, mel_db: torch.Tensor) -> torch.Tensor:
-        """Phonetic outputs of mel power in dB, (B, 4 T, 80) to (B, T, PHONETIC), not standardised (trainers change voices in the mel domain)."""
+        """Phonetic outputs of mel power in dB, (B, 4 T, 80) to (B, T, PHONETIC), not standardised (trainers change voices in
+        the mel domain)."""
         with torch.inference_mode():
             return self.student(normalise(mel_db, follow_level(mel_db))) @ self.axes
 
@@ -110,7 +114,8 @@ class SpeechEncoder:
 
 
 def loudness(mel: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-    """(..., 4 T, 80) mel dB and (..., 4 T) level to (..., T): dB below the speaker's level, floored at -60, mean of a frame's four."""
+    """(..., 4 T, 80) mel dB and (..., 4 T) level to (..., T): dB below the speaker's level, floored at -60, mean of a frame's
+    four."""
     power = 10.0 * torch.log10(torch.pow(10.0, mel / 10.0).sum(-1) + 1e-12)
     relative = (power - level).clamp(min=-60.0)
     return relative.unflatten(-1, (-1, MELS_PER_FRAME)).mean(-1)

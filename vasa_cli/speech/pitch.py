@@ -1,6 +1,7 @@
 """Loudness and voice: two slow curves that drive head and brows, at 25 Hz.
 
-Pitch is the peak of the normalised autocorrelation (Boersma 1993, without the path search): simple, and robust enough for "voiced, and how high".
+Pitch is the peak of the normalised autocorrelation (Boersma 1993, without the path search): simple, and robust enough for
+"voiced, and how high".
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ class SpeechStudent(nn.Module):
         self.stem1 = nn.Conv1d(N_MELS, config.stem, 5, stride=2)
         self.stem2 = nn.Conv1d(config.stem, config.width, 4, stride=2)
         self.blocks = nn.ModuleList(
-            Block(config.width, config.hidden, d, int(i < config.lookahead), config.dropout) for i, d in enumerate(config.dilations)
+            Block(config.width, config.hidden, d, int(i < config.lookahead), config.dropout)
+            for i, d in enumerate(config.dilations)
         )
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.out)

@@ -1,9 +1,10 @@
 """How many frames late the picture of each source is against its sound, relative to GRID, at 25 fps.
 
-`features[t]` belongs to `motion[t + lag]`: lag < 0 means that the picture runs ahead. Measured on 2026-11-22: lip curve that a regressor trained on
-GRID (whisper-tiny encoder states) predicts, against the tracked one; the lag of the best correlation. Clips whose best r is below 0.45 are not in
-sync, or not speech, and have no entry in `CLIP_LAGS` but None. GRID itself: at 66 plosive closures between voiced sounds the lips are shut 19 ms
-before the middle of the acoustic closure (median; quartiles -62 and +11 ms), half a frame, so GRID counts as in sync.
+`features[t]` belongs to `motion[t + lag]`: lag < 0 means that the picture runs ahead. Measured on 2026-11-22: lip curve that a
+regressor trained on GRID (whisper-tiny encoder states) predicts, against the tracked one; the lag of the best correlation.
+Clips whose best r is below 0.45 are not in sync, or not speech, and have no entry in `CLIP_LAGS` but None. GRID itself: at 66
+plosive closures between voiced sounds the lips are shut 19 ms before the middle of the acoustic closure (median; quartiles -62
+and +11 ms), half a frame, so GRID counts as in sync.
 """
 
 from __future__ import annotations

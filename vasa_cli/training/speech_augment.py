@@ -84,7 +84,11 @@ def add_noise(power: torch.Tensor, config: AugmentConfig, rng: torch.Generator) 
     jitter = -torch.log(torch.rand(batch, steps, N_MELS, generator=rng).clamp(min=1e-3))
     noise = shape * (0.4 + 0.6 * jitter) * (on * loud * 10 ** (-snr / 10))[:, None, None]
     other = torch.roll(power, 1, dims=0) / torch.roll(loud, 1, dims=0).clamp(min=1e-12)[:, None, None]
-    back = (torch.rand(batch, generator=rng) < config.babble).float() * loud * 10 ** (-(8 + 14 * torch.rand(batch, generator=rng)) / 10)
+    back = (
+        (torch.rand(batch, generator=rng) < config.babble).float()
+        * loud
+        * 10 ** (-(8 + 14 * torch.rand(batch, generator=rng)) / 10)
+    )
     return power + noise + other * back[:, None, None]
 
 

@@ -1,9 +1,9 @@
 """Speech with teachers' opinions about it, as crops for distillation.
 
-A corpus folder holds `pool/NAME.npz` (one file a speaker or source: `data` int16 16 kHz, `lens` the length of each piece) and, of the same
-name and order, `teach_whisper/NAME.npz` (encoder states, 50 Hz), `teach_hama/NAME.npz` (phoneme log-posteriors, 50 Hz) and
-`teach_lips/NAME.npz` (lip coordinates that a regressor on the teachers predicts, 25 Hz): `data`, `lens` and, where not every piece was
-done, `idx`. `teachers.npz` holds the projections that `vasa_cli/training/speech_teachers.py` fitted.
+A corpus folder holds `pool/NAME.npz` (one file a speaker or source: `data` int16 16 kHz, `lens` the length of each piece) and,
+of the same name and order, `teach_whisper/NAME.npz` (encoder states, 50 Hz), `teach_hama/NAME.npz` (phoneme log-posteriors, 50
+Hz) and `teach_lips/NAME.npz` (lip coordinates that a regressor on the teachers predicts, 25 Hz): `data`, `lens` and, where not
+every piece was done, `idx`. `teachers.npz` holds the projections that `vasa_cli/training/speech_teachers.py` fitted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ TEACHERS = ("whisper", "hama", "lips")
 
 @dataclass(frozen=True)
 class Piece:
-    """Up to some 14 s of one speaker. mel (4 T, 80) float16 dB; targets by teacher, (T, D) float16, D = both 50 Hz halves side by side."""
+    """Up to some 14 s of one speaker.
+
+    mel (4 T, 80) float16 dB; targets by teacher, (T, D) float16, D = both 50 Hz halves side by side.
+    """
 
     speaker: str
     mel: torch.Tensor
@@ -73,7 +76,9 @@ class Projection:
         """raw (N, D) to (frames, size)."""
         raw = raw.astype(np.float32)
         if teacher == "lips":
-            return np.asarray(np.pad(raw, ((0, max(0, frames - len(raw))), (0, 0)), mode="edge")[:frames] * self.tensors["lips_scale"])
+            return np.asarray(
+                np.pad(raw, ((0, max(0, frames - len(raw))), (0, 0)), mode="edge")[:frames] * self.tensors["lips_scale"]
+            )
         if teacher == "whisper":
             place = self.tensors["whisper_place"]
             raw = raw - place[np.minimum(np.arange(len(raw)), len(place) - 1)]
@@ -84,7 +89,8 @@ class Projection:
 
 
 def blank_removed(log_posteriors: np.ndarray) -> np.ndarray:
-    """(N, P) CTC log-posteriors, blank last, to (N, P): which phone if any, floored at -8, and the blank's own log-odds scaled down.
+    """(N, P) CTC log-posteriors, blank last, to (N, P): which phone if any, floored at -8, and the blank's own log-odds scaled
+    down.
 
     CTC says "blank" on five frames of six; what the others are among themselves still names the phone.
     """
@@ -105,7 +111,9 @@ def load_pieces(root: Path, projection: Projection) -> list[Piece]:
         for i, mel in _mels_of(path, root / "mel" / path.name).items():
             if path.stem == "grid" and is_heldout(i):
                 continue
-            targets = {t: torch.from_numpy(projection(t, h[i], len(mel) // MELS_PER_FRAME)).half() for t, h in heard.items() if i in h}
+            targets = {
+                t: torch.from_numpy(projection(t, h[i], len(mel) // MELS_PER_FRAME)).half() for t, h in heard.items() if i in h
+            }
             pieces.append(Piece(path.stem, torch.from_numpy(mel), targets))
     return pieces
 

@@ -12,8 +12,9 @@ from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.speech.mel import MELS_PER_FRAME, mel_power_db, pad_whole
 from vasa_cli.training.motion_clips import read_clip, resample
 
-LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409) + (
-    78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415)  # fmt: skip
+OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409)
+INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415)
+LIPS = OUTER_LIPS + INNER_LIPS
 JAW = (152, 148, 377, 176, 400, 149, 378, 150, 379, 200, 199, 175, 18, 17)
 FRAME_SAMPLES = 640
 
@@ -25,7 +26,10 @@ def is_heldout(index: int) -> bool:
 
 @dataclass(frozen=True)
 class LipClip:
-    """One clip at 25 fps. samples (N,) float32 16 kHz; opening, width (T,) in IOD; lips (T, 3 L) IOD, flattened lip and jaw points."""
+    """One clip at 25 fps.
+
+    samples (N,) float32 16 kHz; opening, width (T,) in IOD; lips (T, 3 L) IOD, flattened lip and jaw points.
+    """
 
     name: str
     source: str

@@ -33,7 +33,8 @@ class DistillConfig:
 
 
 def distill(root: Path, out: Path, config: DistillConfig, log_every: int = 100) -> None:
-    """Train for `minutes` of wall time (a resumed run goes on where its checkpoint `out` stands); one line of scores every `log_every` steps."""
+    """Train for `minutes` of wall time (a resumed run goes on where its checkpoint `out` stands); one line of scores every
+    `log_every` steps."""
     torch.manual_seed(config.seed)
     projection = Projection(root)
     pieces = load_pieces(root, projection)
@@ -71,7 +72,9 @@ def distill(root: Path, out: Path, config: DistillConfig, log_every: int = 100) 
     _save(out, model, optimiser, average, step, spent, config)
 
 
-def _step(model: SpeechStudent, optimiser: torch.optim.Optimizer, train: Crops, config: DistillConfig, rng: torch.Generator) -> float:
+def _step(
+    model: SpeechStudent, optimiser: torch.optim.Optimizer, train: Crops, config: DistillConfig, rng: torch.Generator
+) -> float:
     batch = train.batch(config.batch, config.stretch)
     clean = max(1, round(config.clean * config.batch))
     spoilt = augment(batch.mel[clean:], config.augment, rng)
@@ -90,7 +93,8 @@ def _step(model: SpeechStudent, optimiser: torch.optim.Optimizer, train: Crops, 
 
 
 def _loss(y: torch.Tensor, batch: Batch, train: Crops, config: DistillConfig) -> torch.Tensor:
-    """Mean squared error of every teacher's coordinates, weighted by teacher; the first 0.2 s of a crop, which have no past, do not count."""
+    """Mean squared error of every teacher's coordinates, weighted by teacher; the first 0.2 s of a crop, which have no past,
+    do not count."""
     error = ((y - batch.target).square() * batch.known)[:, 5:]
     known = batch.known[:, 5:]
     total = torch.zeros(())
@@ -107,8 +111,8 @@ def validate(weights: dict[str, torch.Tensor], held: list[Piece], train: Crops, 
     model = SpeechStudent(config.student)
     model.load_state_dict(weights)
     model.eval()
-    wrong = {t: 0.0 for t in TEACHERS}
-    spread = {t: 1e-9 for t in TEACHERS}
+    wrong = dict.fromkeys(TEACHERS, 0.0)
+    spread = dict.fromkeys(TEACHERS, 1e-09)
     for piece in held:
         mel = piece.mel.float()
         y = model(normalise(mel, follow_level(mel))[None])[0]
@@ -120,7 +124,13 @@ def validate(weights: dict[str, torch.Tensor], held: list[Piece], train: Crops, 
 
 
 def _save(
-    out: Path, model: SpeechStudent, optimiser: torch.optim.Optimizer, average: dict[str, torch.Tensor], step: int, spent: float, config: DistillConfig
+    out: Path,
+    model: SpeechStudent,
+    optimiser: torch.optim.Optimizer,
+    average: dict[str, torch.Tensor],
+    step: int,
+    spent: float,
+    config: DistillConfig,
 ) -> None:
     part = out.with_suffix(".part")
     meta = {"step": step, "spent": spent, "config": json.dumps(asdict(config))}

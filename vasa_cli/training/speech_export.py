@@ -35,7 +35,8 @@ def training_sounds(corpus: Path, per_file: int = 6) -> list[np.ndarray]:
 
 
 def principal_axes(outputs: torch.Tensor, lips: int, keep: int) -> torch.Tensor:
-    """outputs (N, D) to (D, keep): the first keep - lips principal axes of the teachers' coordinates, then the lip coordinates as they are."""
+    """outputs (N, D) to (D, keep): the first keep - lips principal axes of the teachers' coordinates, then the lip coordinates
+    as they are."""
     size = outputs.shape[1]
     phones = outputs[:, : size - lips]
     covariance = torch.cov(phones.T)
@@ -50,19 +51,27 @@ def build(student: SpeechStudent, sounds: list[np.ndarray]) -> SpeechEncoder:
     """An encoder whose features have mean 0 and deviation 1 on the given speech."""
     student = student.eval().requires_grad_(False)
     size = student.config.out
-    plain = SpeechEncoder(student, torch.eye(size), torch.zeros(size + FEATURES - PHONETIC), torch.ones(size + FEATURES - PHONETIC))
+    plain = SpeechEncoder(
+        student, torch.eye(size), torch.zeros(size + FEATURES - PHONETIC), torch.ones(size + FEATURES - PHONETIC)
+    )
     raw = torch.from_numpy(np.concatenate([plain.features(s) for s in sounds]))
     axes = principal_axes(raw[:, :size], LIP_COORDINATES, PHONETIC)
     values = torch.cat([raw[:, :size] @ axes, raw[:, size:]], dim=1)
     std = values.std(0)
-    std[:PHONETIC] = torch.maximum(std[:PHONETIC], 0.05 * std[:PHONETIC].max())  # the faintest axes are noise: not blown up to full size
+    std[:PHONETIC] = torch.maximum(
+        std[:PHONETIC], 0.05 * std[:PHONETIC].max()
+    )  # the faintest axes are noise: not blown up to full size
     return SpeechEncoder(student, axes, values.mean(0), std)
 
 
 def tensors_of(encoder: SpeechEncoder) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Half-precision tensors and metadata of a weight file."""
     tensors = {f"student.{k}": v.half().contiguous() for k, v in encoder.student.state_dict().items()}
-    tensors |= {"axes": encoder.axes.half().contiguous(), "mean": encoder.mean.float().contiguous(), "std": encoder.std.float().contiguous()}
+    tensors |= {
+        "axes": encoder.axes.half().contiguous(),
+        "mean": encoder.mean.float().contiguous(),
+        "std": encoder.std.float().contiguous(),
+    }
     return tensors, {"format": FORMAT, "student": json.dumps(asdict(encoder.student.config))}
 
 

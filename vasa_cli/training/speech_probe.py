@@ -1,7 +1,7 @@
 """How much of a stranger's lips do speech features carry, when one voice alone was seen? A small regressor tells.
 
-Trained on GRID's speaker (without the held-out tenth), judged on GRID's held-out tenth and on seven strangers. GRID alone says little: its
-sentences have fixed timing, so shuffled ones already correlate.
+Trained on GRID's speaker (without the held-out tenth), judged on GRID's held-out tenth and on seven strangers. GRID alone says
+little: its sentences have fixed timing, so shuffled ones already correlate.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class Score:
 
     def row(self) -> str:
         """Markdown cells."""
-        return " | ".join(f"{v:.2f}" for v in (self.open_r0, self.open_max3, self.open_group, self.width_r0, self.width_max3, self.width_group))
+        return " | ".join(
+            f"{v:.2f}" for v in (self.open_r0, self.open_max3, self.open_group, self.width_r0, self.width_max3, self.width_group)
+        )
 
 
 def curves(clips: Sequence[LipClip]) -> list[np.ndarray]:
@@ -121,9 +123,14 @@ def curves(clips: Sequence[LipClip]) -> list[np.ndarray]:
 
 
 def score(predicted: Sequence[np.ndarray], real: Sequence[np.ndarray], groups: Sequence[str], reach: int = 3) -> Score:
-    """Scores of predictions (T, 2) against real curves (T, 2). Clips of one group share one lag (the best of their mean r over both curves)."""
+    """Scores of predictions (T, 2) against real curves (T, 2).
+
+    Clips of one group share one lag (the best of their mean r over both curves).
+    """
     lags = range(-reach, reach + 1)
-    table = np.array([[[lagged_r(p[:, k], r[:, k], lag) for lag in lags] for k in (0, 1)] for p, r in zip(predicted, real, strict=True)])
+    table = np.array(
+        [[[lagged_r(p[:, k], r[:, k], lag) for lag in lags] for k in (0, 1)] for p, r in zip(predicted, real, strict=True)]
+    )
     shared = table.copy()[:, :, 0]
     for group in set(groups):
         members = [i for i, g in enumerate(groups) if g == group]

@@ -1,7 +1,7 @@
 """Projections of what the teachers say: half-whitened principal components, the student's targets.
 
-Half-whitened: a component of standard deviation s gets s^0.5, so that fine distinctions count more than in the raw states and noise less than
-after full whitening. Fit once per corpus; saved as `teachers.npz` in it.
+Half-whitened: a component of standard deviation s gets s^0.5, so that fine distinctions count more than in the raw states and
+noise less than after full whitening. Fit once per corpus; saved as `teachers.npz` in it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ LIP_COORDINATES = 12
 
 
 def whisper_places(root: Path) -> np.ndarray:
-    """(1500, 384) mean encoder state by position in the window: whisper adds a position code, which says nothing about the speech."""
+    """(1500, 384) mean encoder state by position in the window: whisper adds a position code, which says nothing about the
+    speech."""
     total, count = np.zeros((POSITIONS, 384)), np.zeros((POSITIONS, 1))
     for path in sorted((root / "teach_whisper").glob("*.npz")):
         for i, raw in _pieces_of(path).items():
@@ -45,7 +46,10 @@ def _sample(root: Path, teacher: str, place: np.ndarray | None, per_file: int, s
 
 
 def fit_projection(rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """rows (N, D) to mean (D,), axes (D, size), scale (size,) and the share of variance kept. Scaled so that coordinates have mean variance 1."""
+    """rows (N, D) to mean (D,), axes (D, size), scale (size,) and the share of variance kept.
+
+    Scaled so that coordinates have mean variance 1.
+    """
     mean = rows.mean(0)
     values, vectors = np.linalg.eigh(np.cov((rows - mean).T))
     order = np.argsort(values)[::-1][:size]
