@@ -305,6 +305,7 @@ def render(request: RenderRequest, reporter: Reporter | None = None, models: Mod
     check_output(request.output, overwrite=request.overwrite)
     find_ffmpeg()
     device = resolve_device(request.motion.device)
+    weight_hashes(request.motion.weights)
     speech = load_speech(request.audio) if request.audio is not None else None  # first: it fails fast
     with clock("encode"):
         face, hit = _face_of(request.encode_request(), reporter)
