@@ -1,9 +1,9 @@
-"""Train the phonetic network on a corpus that teachers have labelled (see docs/model_card_speech.md for how ours was gathered).
+"""Make the phonetic network: gather a corpus, let the teachers hear it, distil, export (docs/model_card_speech.md names the data).
 
-    python scripts/train_speech.py --corpus DIR --out speech.pt --minutes 35        train, or go on with a stopped run
-    python scripts/train_speech.py --corpus DIR --out speech.pt --export            write vasa_cli/weights/speech.safetensors
-
-The format of the corpus folder is described in vasa_cli/training/speech_corpus.py.
+python scripts/train_speech.py pool   --corpus DIR --recordings FOLDER   one subfolder a speaker; GRID's clips in FOLDER/grid
+python scripts/train_speech.py teach  --corpus DIR --data ../shared/data  whisper, hama, their projections, lips
+python scripts/train_speech.py train  --corpus DIR --out speech.pt        goes on where a stopped run left off
+python scripts/train_speech.py export --corpus DIR --out speech.pt        writes vasa_cli/weights/speech.safetensors
 """
 
 from __future__ import annotations
@@ -12,32 +12,47 @@ import argparse
 from pathlib import Path
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, required=True, help="folder with pool/, teach_*/ and teachers.npz")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint; training resumes when it exists")
-    parser.add_argument("--minutes", type=float, default=35.0, help="wall time of the whole run, resumed parts included")
+    parser.add_argument("stage", choices=("pool", "teach", "train", "export"))
+    parser.add_argument(
+        "--corpus", type=Path, required=True, help="folder of the corpus (format: vasa_cli/training/speech_corpus.py)"
+    )
+    parser.add_argument("--recordings", type=Path, help="pool: folder of folders of recordings")
+    parser.add_argument("--data", type=Path, help="teach: folder with grid_s1 (tracked clips)")
+    parser.add_argument("--hama-every", type=int, default=4, help="teach: hama is slow; it hears every n-th piece")
+    parser.add_argument("--out", type=Path, default=Path("speech.pt"), help="train, export: the checkpoint")
+    parser.add_argument("--minutes", type=float, default=50.0, help="train: wall time of the whole run, resumed parts included")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--fit-teachers", action="store_true", help="fit the teachers' projections (teachers.npz) first")
-    parser.add_argument("--export", action="store_true", help="write the shipped weights from the checkpoint instead of training")
-    args = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    args = arguments()
     import torch
 
     torch.set_num_threads(args.threads)
-    if args.fit_teachers:
+    if args.stage == "pool":
+        from vasa_cli.training.speech_listen import build_pool
+
+        print("new:", ", ".join(build_pool(args.recordings, args.corpus, args.seed)) or "nothing")
+    elif args.stage == "teach":
+        from vasa_cli.training.speech_listen import teach, teach_lips
         from vasa_cli.training.speech_teachers import fit_teachers
 
+        teach(args.corpus, "whisper")
+        teach(args.corpus, "hama", args.hama_every)
         print("variance kept:", fit_teachers(args.corpus))
-    if args.export:
+        teach_lips(args.corpus, args.data)
+    elif args.stage == "train":
+        from vasa_cli.training.speech_distill import DistillConfig, distill
+
+        distill(args.corpus, args.out, DistillConfig(minutes=args.minutes, seed=args.seed))
+    else:
         from vasa_cli.training.speech_export import export
 
         print(export(args.corpus, args.out))
-        return
-    from vasa_cli.training.speech_distill import DistillConfig, distill
-
-    distill(args.corpus, args.out, DistillConfig(minutes=args.minutes, seed=args.seed))
 
 
 if __name__ == "__main__":

@@ -83,20 +83,21 @@ class Projection:
             place = self.tensors["whisper_place"]
             raw = raw - place[np.minimum(np.arange(len(raw)), len(place) - 1)]
         else:
-            raw = blank_removed(raw)
+            raw = phone_activity(raw)
         x = (raw - self.tensors[f"{teacher}_mean"]) @ self.tensors[f"{teacher}_axes"] * self.tensors[f"{teacher}_scale"]
         return pair_halves(x, frames)
 
 
-def blank_removed(log_posteriors: np.ndarray) -> np.ndarray:
-    """(N, P) CTC log-posteriors, blank last, to (N, P): which phone if any, floored at -8, and the blank's own log-odds scaled
-    down.
+def phone_activity(log_posteriors: np.ndarray) -> np.ndarray:
+    """(N, P) CTC log-posteriors, blank last, to (N, P - 1): square roots of the phones' posteriors, smeared by 40 ms.
 
-    CTC says "blank" on five frames of six; what the others are among themselves still names the phone.
+    CTC names a phone in one frame and says "blank" in the next five; smeared, the names become areas that can be learned.
     """
-    phones, blank = log_posteriors[:, :-1], log_posteriors[:, -1:]
-    total = np.log(np.exp(phones).sum(1, keepdims=True) + 1e-8)
-    return np.concatenate([np.maximum(phones - total, -8.0), np.clip(total - blank, -8.0, 8.0)], axis=1)
+    steps = np.arange(-6, 7)
+    kernel = np.exp(-0.5 * (steps / 2.0) ** 2)
+    padded = np.pad(np.exp(log_posteriors[:, :-1]), ((6, 6), (0, 0)))
+    smeared = sum(k * padded[6 + d : 6 + d + len(log_posteriors)] for k, d in zip(kernel / kernel.sum(), steps, strict=True))
+    return np.asarray(np.sqrt(np.maximum(smeared, 0.0)), dtype=np.float32)
 
 
 def load_pieces(root: Path, projection: Projection) -> list[Piece]:

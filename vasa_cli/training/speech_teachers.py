@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vasa_cli.training.speech_corpus import _pieces_of, blank_removed
+from vasa_cli.training.speech_corpus import _pieces_of, phone_activity
 
 POSITIONS = 1500
 LIP_COORDINATES = 12
@@ -39,7 +39,7 @@ def _sample(root: Path, teacher: str, place: np.ndarray | None, per_file: int, s
         if place is not None:
             pieces = [p - place[np.minimum(np.arange(len(p)), len(place) - 1)] for p in pieces]
         else:
-            pieces = [blank_removed(p) for p in pieces]
+            pieces = [phone_activity(p) for p in pieces]
         x = np.concatenate(pieces)
         rows.append(x[rng.permutation(len(x))[: min(per_file, len(x) // 2 + 1)]])
     return np.concatenate(rows)

