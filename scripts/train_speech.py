@@ -1,4 +1,4 @@
-"""Make the phonetic network: gather a corpus, let the teachers hear it, distil, export (docs/model_card_speech.md names the data).
+"""Make the phonetic network: gather a corpus, let the teachers hear it, distil, export (our data: docs/model_card_speech.md).
 
 python scripts/train_speech.py pool   --corpus DIR --recordings FOLDER   one subfolder a speaker; GRID's clips in FOLDER/grid
 python scripts/train_speech.py teach  --corpus DIR --data ../shared/data  whisper, hama, their projections, lips
