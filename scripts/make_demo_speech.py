@@ -1,4 +1,4 @@
-"""Speak the demo's sentence with espeak-ng into vasa_cli/assets/demo_speech.flac (needs espeak-ng on the PATH; the result is committed).
+"""Speak the demo's sentence with espeak-ng (which must be on the PATH) into vasa_cli/assets/demo_speech.flac, which is committed.
 
 The words are ours and the voice is a rule-based synthesiser, so the recording is nobody's.
 """

@@ -198,13 +198,17 @@ def fake_ffmpeg(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     return make
 
 
-def test_ffmpeg_killed_midway(vasa: Vasa, face: Path, speech: Path, out: Path, fake_ffmpeg: Callable[[str], dict[str, str]]) -> None:
+def test_ffmpeg_killed_midway(
+    vasa: Vasa, face: Path, speech: Path, out: Path, fake_ffmpeg: Callable[[str], dict[str, str]]
+) -> None:
     env = fake_ffmpeg('for last; do :; done; echo half > "${last#file:}"; head -c 3000000 >/dev/null; kill -9 $$')
     assert_fails_well(vasa("render", face, speech, "-o", out, *SMOKE, env=env), 7, "killed", "a.mp4")
     nothing_left(out)
 
 
-def test_ffmpeg_that_fails_or_is_missing(vasa: Vasa, face: Path, speech: Path, out: Path, fake_ffmpeg: Callable[[str], dict[str, str]]) -> None:
+def test_ffmpeg_that_fails_or_is_missing(
+    vasa: Vasa, face: Path, speech: Path, out: Path, fake_ffmpeg: Callable[[str], dict[str, str]]
+) -> None:
     env = fake_ffmpeg("cat >/dev/null; echo 'Conversion failed for reasons' >&2; exit 1")
     assert_fails_well(vasa("render", face, speech, "-o", out, *SMOKE, env=env), 7, "Conversion failed for reasons")
     assert_fails_well(vasa("render", face, speech, "-o", out, *SMOKE, env={"VASA_FFMPEG": "/nowhere/ffmpeg"}), 7, "VASA_FFMPEG")
@@ -212,10 +216,14 @@ def test_ffmpeg_that_fails_or_is_missing(vasa: Vasa, face: Path, speech: Path, o
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted(face: Path, tone: Callable[..., Path], out: Path, environment: dict[str, str], number: signal.Signals) -> None:
+def test_interrupted(
+    face: Path, tone: Callable[..., Path], out: Path, environment: dict[str, str], number: signal.Signals
+) -> None:
     long = tone("long.wav", seconds=120)
     command = [sys.executable, "-m", "vasa_cli", "render", str(face), str(long), "-o", str(out), *SMOKE]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     while not (out.parent.is_dir() and list(out.parent.glob("*.part-*"))):
         assert process.poll() is None, process.communicate()

@@ -60,7 +60,13 @@ def test_the_receipt_tells_all(first: dict[str, Any], astronaut: Path, speech: P
 
     receipt = json.loads(Path(first["receipt"]).read_text(encoding="utf-8"))
     assert receipt["frame_hash"] == first["frame_hash"]
-    assert (receipt["fps"], receipt["frames"], receipt["seed"], receipt["device"], receipt["dtype"]) == ("25/1", 15, 0, "cpu", "float32")
+    assert (receipt["fps"], receipt["frames"], receipt["seed"], receipt["device"], receipt["dtype"]) == (
+        "25/1",
+        15,
+        0,
+        "cpu",
+        "float32",
+    )
     for name, path in (("portrait", astronaut), ("audio", speech)):
         assert receipt["inputs"][name]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert {"name", "basis", "speech", "motion", "encoder"} <= set(receipt["weights"])
@@ -71,7 +77,9 @@ def test_the_receipt_tells_all(first: dict[str, Any], astronaut: Path, speech: P
     assert f"sha256:{frame_hash(Path(first['output']), (512, 512)).sha256}" == first["frame_hash"]
 
 
-def test_same_seed_same_frames_other_seed_other_frames(vasa: Vasa, first: dict[str, Any], astronaut: Path, speech: Path, tmp_path: Path) -> None:
+def test_same_seed_same_frames_other_seed_other_frames(
+    vasa: Vasa, first: dict[str, Any], astronaut: Path, speech: Path, tmp_path: Path
+) -> None:
     same = render(vasa, astronaut, speech, "-o", tmp_path / "same.mp4", "--seed", 0)
     other = render(vasa, astronaut, speech, "-o", tmp_path / "other.mp4", "--seed", 1)
     assert same["frame_hash"] == first["frame_hash"]
@@ -105,7 +113,9 @@ def test_a_receipt_whose_input_changed_is_refused(vasa: Vasa, face: Path, astron
     assert_fails_well(vasa("render", "--from", receipt, astronaut, speech, "-o", tmp_path / "c.mp4"), 5, "motion weights")
 
 
-def test_generate_then_replay(vasa: Vasa, first: dict[str, Any], face: Path, astronaut: Path, speech: Path, tmp_path: Path) -> None:
+def test_generate_then_replay(
+    vasa: Vasa, first: dict[str, Any], face: Path, astronaut: Path, speech: Path, tmp_path: Path
+) -> None:
     motion = tmp_path / "bewegung.safetensors"
     done = vasa("generate", astronaut, speech, "-o", motion, *SMOKE, "--json")
     assert done.returncode == 0, done.stderr
@@ -121,11 +131,18 @@ def test_generate_then_replay(vasa: Vasa, first: dict[str, Any], face: Path, ast
 
 def test_generate_is_bytewise_repeatable(vasa: Vasa, face: Path, astronaut: Path, speech: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        assert vasa("generate", astronaut, speech, "-o", tmp_path / f"{name}.safetensors", *SMOKE, "--preset", "look-away").returncode == 0
+        assert (
+            vasa(
+                "generate", astronaut, speech, "-o", tmp_path / f"{name}.safetensors", *SMOKE, "--preset", "look-away"
+            ).returncode
+            == 0
+        )
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
-def test_generate_and_render_never_import_mediapipe(face: Path, speech: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_generate_and_render_never_import_mediapipe(
+    face: Path, speech: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
     import os
     import sys
 
@@ -139,7 +156,9 @@ def test_generate_and_render_never_import_mediapipe(face: Path, speech: Path, tm
     assert done.returncode == 0, done.stderr
 
 
-def test_controls_reach_the_picture(vasa: Vasa, first: dict[str, Any], face: Path, astronaut: Path, speech: Path, tmp_path: Path) -> None:
+def test_controls_reach_the_picture(
+    vasa: Vasa, first: dict[str, Any], face: Path, astronaut: Path, speech: Path, tmp_path: Path
+) -> None:
     flags = {
         "gaze": ("--gaze", "-15,8"), "distance": ("--distance", "0.8"), "emotion": ("--emotion", "happy=0.8"), "head": ("--head", "0"),
         "mouth": ("--mouth", "0"), "preset": ("--preset", "sad"),
@@ -189,7 +208,9 @@ def test_a_48_megapixel_photo(vasa: Vasa, astronaut: Path, speech: Path, tmp_pat
         ("phone.wav", {"seconds": 0.5, "rate": 8000}, 13),
     ],
 )
-def test_unusual_recordings(vasa: Vasa, face: Path, tone: Callable[..., Path], tmp_path: Path, name: str, options: Any, frames: int) -> None:
+def test_unusual_recordings(
+    vasa: Vasa, face: Path, tone: Callable[..., Path], tmp_path: Path, name: str, options: Any, frames: int
+) -> None:
     sound = tone(name, **options)
     out = render(vasa, face, sound, "-o", tmp_path / "a.mp4")
     seen = facts(Path(out["output"]))
@@ -311,7 +332,9 @@ def test_batch_end_to_end(vasa: Vasa, first: dict[str, Any], face: Path, astrona
     assert [j["status"] for j in json.loads(resumed.stdout)["jobs"]] == ["skipped", "done", "skipped"]
     assert_fails_well(vasa("batch", tmp_path / "jobs.csv", *SMOKE), 2, "exists already")
     # From stdin, in another order, under other neighbours: the same frames.
-    line = json.dumps({"id": "three", "portrait": str(tmp_path / "p.png"), "audio": str(tmp_path / "s.wav"), "preset": "friendly"})
+    line = json.dumps(
+        {"id": "three", "portrait": str(tmp_path / "p.png"), "audio": str(tmp_path / "s.wav"), "preset": "friendly"}
+    )
     piped = vasa("batch", "-", *SMOKE, "--json", "--output-dir", tmp_path / "other", stdin=line + "\n")
     assert json.loads(piped.stdout)["jobs"][0]["frame_hash"] == jobs["three"]["frame_hash"]
     plan = vasa("batch", tmp_path / "jobs.csv", *SMOKE, "--dry-run", "--overwrite")

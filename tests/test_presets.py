@@ -13,7 +13,20 @@ from vasa_cli.errors import UsageError
 from vasa_cli.motion.controls import CURVE_NAMES, EMOTIONS, Controls, Curve
 from vasa_cli.motion.presets import load_preset, parse_emotions, parse_gaze, read_preset, resolve_controls, shipped, validate
 
-NAMES = ["angry", "close-up", "energetic", "friendly", "look-away", "neutral", "sad", "serious", "singing", "still", "surprised", "wide"]
+NAMES = [
+    "angry",
+    "close-up",
+    "energetic",
+    "friendly",
+    "look-away",
+    "neutral",
+    "sad",
+    "serious",
+    "singing",
+    "still",
+    "surprised",
+    "wide",
+]
 
 
 def test_the_twelve_presets_are_shipped_and_differ() -> None:

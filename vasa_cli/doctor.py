@@ -1,6 +1,6 @@
 """Look at everything that VASA needs and name the one command that mends what is missing.
 
-Uses only the standard library in this process; each package is imported in a child, so that a broken one cannot take the doctor along.
+Uses only the standard library in this process; packages are imported in a child, so that a broken one cannot take the doctor along.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ CHUNK = 1 << 20
 
 
 def part_path(path: Path) -> Path:
-    """Where a result grows until it is whole: in the target folder, so that the rename is atomic, and with the process id, so that
-    parallel jobs never share it."""
+    """Where a result grows until it is whole: in the target folder, so that the rename is atomic, and with the process id, so
+    that parallel jobs never share it."""
     return path.with_name(f"{path.name}.part-{os.getpid()}")
 
 

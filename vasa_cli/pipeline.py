@@ -43,8 +43,8 @@ FACE_SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class EncodeRequest:
-    """portrait: a photo, or a face file that `encode` wrote. face: 'largest', 'left', 'right' or an index. crop: x, y, width, height in
-    photo pixels, instead of looking for a face. cache_dir: None for the user's cache folder. use_cache: False encodes afresh."""
+    """portrait: a photo, or a face file that `encode` wrote. face: 'largest', 'left', 'right' or an index. crop: x, y, width, height
+    in photo pixels, instead of looking for a face. cache_dir: None for the user's cache folder. use_cache: False encodes afresh."""
 
     portrait: Path
     output: Path | None = None

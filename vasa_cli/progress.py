@@ -1,4 +1,4 @@
-"""What the user sees while it works: bars with the time left on a terminal, one plain line a stage elsewhere, nothing with --quiet.
+"""What the user sees while it works: bars with the time left on a terminal, one line a stage elsewhere, nothing with --quiet.
 
 Everything goes to stderr; stdout belongs to results.
 """

@@ -103,7 +103,7 @@ class Repeat:
 def request_from(
     receipt: Path, output: Path | None, *, portrait: Path | None = None, audio: Path | None = None, **kept: Any
 ) -> Repeat:
-    """The request that a receipt records, every input proven unchanged. `kept` are fields that may differ: overwrite, cache_dir, ...
+    """The request that a receipt records, every input proven unchanged. `kept`: fields that may differ, as overwrite.
 
     Raises InputError naming the input that changed, WeightsError when the model is another one.
     """
@@ -132,7 +132,7 @@ def _same_weights(weights: dict[str, str]) -> None:
     for part, digest in weight_hashes(weights["name"]).items():
         if weights[part] != digest:
             raise WeightsError(
-                f"the {part} weights here ({digest[:12]}) are not those of the receipt ({weights[part][:12]}); install that version of vasa_cli"
+                f"the {part} weights here ({digest[:12]}) are not those of the receipt ({weights[part][:12]}); install that vasa_cli"
             )
 
 

@@ -22,7 +22,7 @@ FORMATS = ("auto", "yaml", "jsonl", "csv")
 
 
 class Row(BaseModel):
-    """One job. Paths are relative to the manifest's folder. Controls take every form that presets know, and the flags' text forms."""
+    """One job. Paths are relative to the manifest's folder. Controls take the forms of presets, and the flags' text forms."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
@@ -68,7 +68,7 @@ class Job:
 
 
 def read_manifest(source: str, shared: Shared, *, form: str = "auto", text: str | None = None) -> list[Job]:
-    """Jobs of the manifest file `source` ('-': `text` holds what stdin said). Raises UsageError or InputError before anything starts."""
+    """Jobs of the manifest file `source` ('-': `text` holds what stdin said). Raises UsageError or InputError."""
     folder, name = (Path(), "stdin") if source == "-" else (Path(source).parent, Path(source).name)
     if text is None:
         text = _read(Path(source))

@@ -45,7 +45,7 @@ def check_outputs(jobs: list[Job], state: State, *, overwrite: bool) -> None:
     if taken:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
         raise UsageError(
-            f"{taken[0].request.output}{more}: exists already; add --overwrite to replace, or --resume to go on where a batch stopped"
+            f"{taken[0].request.output}{more}: exists already; --overwrite replaces, --resume goes on where a batch stopped"
         )
 
 

@@ -18,7 +18,9 @@ app = typer.Typer(help="Encoded faces: list, prune, clear.", no_args_is_help=Tru
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 Days = Annotated[float | None, typer.Option("--older-than", metavar="DAYS", min=0, help="Remove faces unused for so many days.")]
-Size = Annotated[str | None, typer.Option("--max-size", metavar="SIZE", help="Then remove the oldest beyond this size, such as 500M.")]
+Size = Annotated[
+    str | None, typer.Option("--max-size", metavar="SIZE", help="Then remove the oldest beyond this size, such as 500M.")
+]
 
 
 @app.command("list")
@@ -37,7 +39,9 @@ def list_faces(cache_dir: common.CacheDir = None, as_json: common.AsJson = False
 
 @app.command("prune")
 @common.command
-def prune(older_than: Days = None, max_size: Size = None, cache_dir: common.CacheDir = None, as_json: common.AsJson = False) -> None:
+def prune(
+    older_than: Days = None, max_size: Size = None, cache_dir: common.CacheDir = None, as_json: common.AsJson = False
+) -> None:
     """Remove faces that are old, or the oldest beyond a size."""
     from vasa_cli.portrait.cache import FaceCache
 
@@ -63,7 +67,12 @@ def _report(removed: list[CacheEntry], as_json: bool) -> None:
 
 
 def _json(entry: CacheEntry) -> dict[str, Any]:
-    return {"key": entry.key, "path": str(entry.path), "bytes": entry.size, "used": datetime.fromtimestamp(entry.used).isoformat(timespec="seconds")}
+    return {
+        "key": entry.key,
+        "path": str(entry.path),
+        "bytes": entry.size,
+        "used": datetime.fromtimestamp(entry.used).isoformat(timespec="seconds"),
+    }
 
 
 def parse_size(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Presets: YAML files of controls, validated key by key, and their merge with the command line's flags (flag > preset > default)."""
+"""Presets: YAML files of controls, validated key by key, and their merge with the flags (flag > preset > default)."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class PresetFile(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _one_form_each(cls, data: Any) -> Any:
-        """Check each control against the one form it is written in, so that messages name one range instead of every alternative."""
+        """Check each control against the one form it is written in, so that messages name one range, not every alternative."""
         if not isinstance(data, Mapping):
             return data
         out = dict(data)

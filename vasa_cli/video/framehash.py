@@ -1,4 +1,4 @@
-"""The hash that reproducibility is promised by: of the decoded frames, not of the file, whose bytes depend on the encoder's build."""
+"""The hash that reproducibility is promised by: of the decoded frames, not of the file, whose bytes depend on the encoder."""
 
 from __future__ import annotations
 

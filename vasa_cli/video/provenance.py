@@ -15,7 +15,10 @@ from vasa_cli import __version__
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 XMP_BOX = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")
-COMMENT = f"AI-generated video: a portrait photo animated to a speech recording by vasa_cli {__version__}; digital source type: {SOURCE_TYPE}"
+COMMENT = (
+    f"AI-generated video: a portrait photo animated to a speech recording by vasa_cli {__version__}; "
+    f"digital source type: {SOURCE_TYPE}"
+)
 
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">

@@ -1,7 +1,7 @@
 """Frames in, a finished video file out: one ffmpeg process, fed through a pipe, that also muxes the user's own audio once.
 
-The file grows under a .part name and is renamed when it is whole. Two things keep the decoded frames equal from run to run and from
-machine to machine: a fixed number of x264 threads and a bit-exact colour conversion.
+The file grows under a .part name and is renamed when it is whole. Two things keep the decoded frames equal from run to run and
+from machine to machine: a fixed number of x264 threads and a bit-exact colour conversion.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def container_of(path: Path) -> str:
 def encode_command(
     part: Path, container: str, size: tuple[int, int], fps: Fraction, frames: int, audio: Path | None, crf: int, mark: bool
 ) -> list[str]:
-    """The whole ffmpeg call: raw RGB on stdin and the audio file become H.264 (bt709, yuv420p) and AAC of exactly frames/fps seconds."""
+    """The ffmpeg call: raw RGB on stdin and the audio file become H.264 (bt709, yuv420p) and AAC of exactly frames/fps seconds."""
     import ffmpeg
 
     rate = f"{fps.numerator}/{fps.denominator}"
