@@ -145,5 +145,5 @@ class MouthLayer(torch.nn.Module):
             row = self._teeth(texture, place)
             colour = colour * (1 - row[:, 3:]) + row[:, :3] * row[:, 3:]
         unit = self.scale * k
-        shade = 1 - 0.45 * torch.exp(-below.clamp_min(0) / (0.025 * unit)) - 0.25 * torch.exp(-above.clamp_min(0) / (0.03 * unit))
+        shade = 1 - 0.35 * torch.exp(-below.clamp_min(0) / (0.025 * unit)) - 0.25 * torch.exp(-above.clamp_min(0) / (0.03 * unit))
         return colour * shade[:, None]

@@ -8,6 +8,8 @@ from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.framing import Crop
 from vasa_cli.portrait.latent import SIZE, TEXTURE
 
+EDGE_BAND = 13  # texels to both sides of the matte model's edge in which hair may be half transparent
+
 
 def cut_square(rgb: np.ndarray, crop: Crop, size: int) -> np.ndarray:
     """The crop at `size` x `size`: area average when shrinking, Lanczos when enlarging. (size, size, 3) uint8."""
@@ -45,13 +47,21 @@ def refine_matte(square: np.ndarray, coarse: np.ndarray) -> np.ndarray:
     import cv2
 
     mask = cv2.resize(coarse, (TEXTURE, TEXTURE), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    decided = np.clip((mask - 0.45) * 2.5 + 0.5, 0, 1).astype(np.float32)  # wide doubtful areas would render as ghosts
     grey = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    fine = guided_filter(grey, mask.astype(np.float32), 10, 2e-4)
-    alpha = np.clip((fine - 0.18) / 0.7, 0, 1)
-    # beyond a few texels from the coarse edge the guide only adds background texture
-    sure = cv2.GaussianBlur(mask, (0, 0), 6)
-    alpha = np.where(sure > 0.97, 1.0, np.where(sure < 0.03, 0.0, alpha))
+    fine = guided_filter(grey, decided, 10, 2e-4)
+    alpha = np.clip((fine - 0.14) / 0.72, 0, 1)
+    # beyond a few texels from the edge the guide only adds background texture
+    solid = (mask > 0.45).astype(np.uint8)
+    core, reach = cv2.erode(solid, _disc(EDGE_BAND)), cv2.dilate(solid, _disc(EDGE_BAND))
+    alpha = np.where(core > 0, 1.0, np.where(reach == 0, 0.0, alpha))
     return _largest_blob(alpha.astype(np.float32))
+
+
+def _disc(radius: int) -> np.ndarray:
+    import cv2
+
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
 
 
 def _largest_blob(alpha: np.ndarray) -> np.ndarray:

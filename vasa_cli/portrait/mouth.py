@@ -17,7 +17,7 @@ _MM = 1 / 88.0  # IOD
 _UPPER = (8.6, 6.6, 7.6, 7.0, 6.8, 10.0)  # mm from the middle: incisors, canine, premolars, molar
 _LOWER = (5.3, 5.7, 6.8, 7.0, 7.1, 11.0)
 _ARCH = 27.0 * _MM  # radius of the dental arch: teeth to the side turn away and crowd together
-_TOOTH = np.array([0.93, 0.90, 0.84])  # against a white sclera
+_TOOTH = np.array([0.95, 0.91, 0.84])  # against a white sclera
 _GUM = np.array([0.74, 0.42, 0.40])
 _TONGUE = np.array([0.70, 0.38, 0.37])
 _CAVITY = np.array([0.13, 0.055, 0.05])
@@ -29,9 +29,9 @@ def scene_light(square: np.ndarray, landmarks: np.ndarray, eye_white: np.ndarray
     at = (landmarks[[50, 280, 205, 425, 152, 151], 1::-1] * k).astype(int).clip(3, square.shape[0] - 4)
     skin = np.median([square[y - 3 : y + 4, x - 3 : x + 4].reshape(-1, 3).mean(0) for y, x in at], axis=0) / 255
     white = _brightest(eye_white.reshape(-1, 3)) / 255
-    level = float(np.clip(white.mean(), 1.15 * skin.mean(), 1.4 * skin.mean() + 0.1))
+    level = float(np.clip(white.mean(), 1.25 * skin.mean(), 1.5 * skin.mean() + 0.1))
     cast = 0.35 * white / max(white.mean(), 1e-3) + 0.65 * _neutral(skin)
-    return np.clip(cast / cast.mean() * np.clip(level * 1.1, 0.25, 0.97), 0, 1)
+    return np.clip(cast / cast.mean() * np.clip(level * 1.1, 0.25, 1.0), 0, 1)
 
 
 def _brightest(pixels: np.ndarray) -> np.ndarray:
@@ -142,7 +142,7 @@ def photo_teeth(square: np.ndarray, landmarks: np.ndarray, light: np.ndarray) ->
     pale = pixels[(pixels.max(1) - pixels.min(1) < 0.28) & (pixels.mean(1) > 0.45 * light.mean())]
     if len(pale) < 0.12 * len(pixels):
         return light
-    return np.clip(np.maximum(np.percentile(pale, 90, axis=0) / _TOOTH, 0.9 * light), 0, 1)
+    return np.clip(np.maximum(np.percentile(pale, 90, axis=0) / _TOOTH, 0.95 * light), 0, 1)
 
 
 def mouth_layers(square: np.ndarray, landmarks: np.ndarray, eye_white: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
