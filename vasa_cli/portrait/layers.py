@@ -8,6 +8,7 @@ from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.framing import Crop
 from vasa_cli.portrait.latent import SIZE, TEXTURE
 
+MIRROR_DEPTH = 52.0  # px behind the edge up to which the plate mirrors the background
 EDGE_BAND = 13  # texels to both sides of the matte model's edge in which hair may be half transparent
 
 
@@ -121,24 +122,42 @@ def fill_holes(image: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def background_plate(square: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The picture without the person: photo where the person is not, filled in behind. (SIZE, SIZE, 3) uint8 from a
-    TEXTURE-sized square."""
+    """The picture without the person: photo where the person is not, filled in behind. (SIZE, SIZE, 3) uint8 from a TEXTURE-sized square.
+
+    Near the edge, where a turning head uncovers it, the background is mirrored into the hole, so that leaves stay leaves and walls walls;
+    farther in, where hardly anybody ever looks, it fades into a smooth fill.
+    """
     import cv2
 
     photo = cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     person = cv2.resize(alpha, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    unsure = cv2.dilate((person > 0.004).astype(np.uint8), np.ones((15, 15), np.uint8))
-    # structure (window frames, shelves) goes on for a hand's breadth behind the edge; farther in nobody ever looks
-    small = cv2.resize(photo, (SIZE // 2, SIZE // 2), interpolation=cv2.INTER_AREA)
-    hole = cv2.resize(unsure, (SIZE // 2, SIZE // 2), interpolation=cv2.INTER_NEAREST)
-    deep = cv2.erode(hole, np.ones((49, 49), np.uint8))
-    smooth = fill_holes(small.astype(np.float32), 1.0 - hole)
-    seeded = np.where(deep[..., None] > 0, smooth, small).clip(0, 255).astype(np.uint8)
-    filled = cv2.inpaint(np.ascontiguousarray(seeded), hole & (1 - deep), 4, cv2.INPAINT_TELEA)
-    blend = 0.5 * filled.astype(np.float32) + 0.5 * smooth
-    large = cv2.resize(blend, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-    plate = np.where(unsure[..., None] > 0, large, photo)
-    return np.asarray(np.clip(plate + 0.5, 0, 255), np.uint8)
+    unsure = cv2.dilate((person > 0.004).astype(np.uint8), np.ones((11, 11), np.uint8))
+    smooth = fill_holes(photo.astype(np.float32), (1 - unsure).astype(np.float32))
+    mirrored, trust = _mirror_into(photo, unsure)
+    inner = np.clip(mirrored * trust + smooth * (1 - trust) + 0.5, 0, 255)
+    return np.where(unsure[..., None] > 0, inner, photo).astype(np.uint8)
+
+
+def _mirror_into(photo: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Reflect the surroundings across the hole's edge: picture (H, W, 3) float32 and how far to trust it (H, W, 1) 0..1."""
+    import cv2
+
+    calm = (cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 5) > 0.2).astype(
+        np.uint8
+    )  # a ragged edge would shred the reflection
+    distance, labels = cv2.distanceTransformWithLabels(calm, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    y, x = np.mgrid[: hole.shape[0], : hole.shape[1]].astype(np.float32)
+    edge = np.zeros((int(labels.max()) + 1, 2), np.float32)
+    outside = calm == 0
+    edge[labels[outside]] = np.stack([x[outside], y[outside]], -1)
+    to_edge = edge[labels] - np.stack([x, y], -1)
+    to_edge = cv2.GaussianBlur(to_edge, (0, 0), 3)
+    at = np.stack([x, y], -1) + 2 * to_edge
+    picture = cv2.remap(photo, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT).astype(np.float32)
+    landed = cv2.remap((1 - hole).astype(np.float32), at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderValue=0)
+    near = np.clip((MIRROR_DEPTH - distance) / (MIRROR_DEPTH / 2), 0, 1)
+    trust = cv2.GaussianBlur((landed > 0.99).astype(np.float32) * near, (0, 0), 2) * (landed > 0.5)
+    return picture, trust[..., None]
 
 
 def opening_masks(landmarks: np.ndarray) -> np.ndarray:

@@ -114,14 +114,17 @@ def teeth_patches(light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lower = _row(_LOWER, (2.2, 2.2, 2.0, 2.4, 2.6, 2.8), 10.2, -1.0)
     gx, gy = _grid()
     out = []
-    for (shade, cover), beyond in ((upper, gy < -6.6 * _MM), (lower, gy > 8.4 * _MM)):
+    for (shade, cover), beyond, lit in (
+        (upper, gy < -6.6 * _MM, 1.0),
+        (lower, gy > 8.4 * _MM, 0.84),
+    ):  # the lower row is in the lip's shade
         depth = np.clip(1 - (np.abs(gx) / 0.36) ** 2, 0, 1)
         gum = _GUM * (0.35 + 0.55 * depth[..., None])
         inside = (np.abs(gx) < 0.33) & beyond
         alpha = np.maximum(cover, inside * np.clip(depth * 3, 0, 1))
         colour = np.where(cover[..., None] > 0.02, _TOOTH * shade[..., None], gum)
         mixed = colour * cover[..., None] + gum * (1 - cover[..., None])
-        rgba = np.concatenate([np.clip(mixed * light, 0, 1), alpha[..., None]], -1)
+        rgba = np.concatenate([np.clip(mixed * light * lit, 0, 1), alpha[..., None]], -1)
         out.append(np.asarray(np.clip(rgba * 255 + 0.5, 0, 255), np.uint8))
     return out[0], out[1]
 
