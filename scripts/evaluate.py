@@ -34,7 +34,8 @@ BACKGROUND_REACH = 41  # px around head, hair and shoulders that the moving silh
 
 @dataclass(frozen=True)
 class Scores:
-    """One row. lip, eye: Pearson r of requested against re-detected opening; angles: rms error in degrees after the tracker's own bias;
+    """One row. lip, eye: Pearson r of requested against re-detected opening; angles: rms error in degrees after the tracker's
+    own bias;
     identity: cosine of photo and frames; background: mean absolute difference in levels."""
 
     name: str
@@ -130,7 +131,8 @@ def background_difference(video: Path, photo: np.ndarray, person: np.ndarray, to
 
 
 def score(name: str, pose: np.ndarray, dynamics: np.ndarray, tool: ModuleType, folder: Path, *, still: bool = False) -> Scores:
-    """Render one portrait with one motion and measure the decoded video. still: the baseline that shows the photo all the time."""
+    """Render one portrait with one motion and measure the decoded video. still: the baseline that shows the photo all the
+    time."""
     from vasa_cli.portrait.encode import encode_portrait
     from vasa_cli.portrait.framing import Crop
     from vasa_cli.portrait.layers import cut_square
@@ -174,16 +176,18 @@ def evaluate_decoder(frames: int) -> str:
             cases = [(n, False) for n in PORTRAITS] + [(PORTRAITS[0], True)]
             for name, still in cases:
                 s = score(name, pose, dynamics, tool, Path(temporary), still=still)
-                rows.append([label, ("static photo: " if still else "") + name, s.lip, s.eye, *s.angles, *s.identity, s.background])
+                rows.append(
+                    [label, ("static photo: " if still else "") + name, s.lip, s.eye, *s.angles, *s.identity, s.background]
+                )
                 print(rows[-1], flush=True)
     head = ["motion", "portrait", "lip r", "eye r", "yaw °", "pitch °", "roll °", "identity mean", "identity min", "background"]
     return "\n".join(
         [
             "## Decoder: does the picture follow the motion?",
             "",
-            f"{machine()}. {frames} frames, head turns of ±{MAX_TURN:.0f}°; landmarks re-detected in the decoded H.264 video. "
-            "r of requested against found opening; rms error of the head angles without the tracker's constant bias; MobileFaceNet cosine of",
-            "photo and frames; mean absolute difference to the photo away from the person (levels of 255). "
+            f"{machine()}. {frames} frames, head turns of ±{MAX_TURN:.0f}°; landmarks re-detected in the decoded H.264 video.",
+            "r of requested against found opening; rms error of the head angles without the tracker's constant bias; MobileFaceNet",
+            "cosine of photo and frames; mean absolute difference to the photo away from the person (levels of 255).",
             "Bounds: 0.95, 0.8, 2°, 0.80 mean, 1.5. The static rows show the photo throughout.",
             "",
             table(head, rows),

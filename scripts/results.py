@@ -11,7 +11,8 @@ RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 _HEAD = """# Results
 
 Every number here was measured by a script of this repository and written by it; do not edit by hand.
-`scripts/evaluate.py` writes quality, `scripts/benchmark.py` speed. Data: development clips that are never published (see the model cards).
+`scripts/evaluate.py` writes quality, `scripts/benchmark.py` speed. Data: development clips that are never published (see the
+model cards).
 """
 
 

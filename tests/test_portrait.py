@@ -202,7 +202,7 @@ def test_cache_hits_rebuilds_and_prunes(astronaut: Path, latent: FaceLatent, tmp
 
 def test_a_crop_bypasses_detection(astronaut: Path) -> None:
     latent = encode_portrait(astronaut, crop=(130, 20, 190, 200))
-    x, y, k = latent.crop
+    x, _, k = latent.crop
     assert k * SIZE == pytest.approx(200, abs=1) and 100 < x < 150
     with pytest.raises(FaceError, match="inside --crop"):
         encode_portrait(astronaut, crop=(380, 380, 100, 100))

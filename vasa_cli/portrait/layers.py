@@ -122,9 +122,11 @@ def fill_holes(image: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def background_plate(square: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The picture without the person: photo where the person is not, filled in behind. (SIZE, SIZE, 3) uint8 from a TEXTURE-sized square.
+    """The picture without the person: photo where the person is not, filled in behind. (SIZE, SIZE, 3) uint8 from a
+    TEXTURE-sized square.
 
-    Near the edge, where a turning head uncovers it, the background is mirrored into the hole, so that leaves stay leaves and walls walls;
+    Near the edge, where a turning head uncovers it, the background is mirrored into the hole, so that leaves stay leaves and
+    walls walls;
     farther in, where hardly anybody ever looks, it fades into a smooth fill.
     """
     import cv2
