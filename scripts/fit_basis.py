@@ -1,6 +1,6 @@
 """Fit the basis of facial dynamics on tracked clips and write vasa_cli/weights/basis.safetensors and docs/results_basis.md.
 
-    python scripts/fit_basis.py --data ../shared/data
+python scripts/fit_basis.py --data ../shared/data
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from vasa_cli.training.motion_clips import Clip, clip_paths, read_clip, smooth
 from vasa_cli.weights import registry
 
 ROOT = Path(__file__).resolve().parent.parent
-PEOPLE = {"aiface1-speech4", "aiface2-english_female", "aiface3-speech4", "aiface4-speech4", "girl-lianliru", "monalisa-monalisa", "sad-lianliru_SR"}
+PEOPLE = {
+    "aiface1-speech4",
+    "aiface2-english_female",
+    "aiface3-speech4",
+    "aiface4-speech4",
+    "girl-lianliru",
+    "monalisa-monalisa",
+    "sad-lianliru_SR",
+}
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,9 @@ def measure_portraits(folder: Path) -> list[np.ndarray]:
     from PIL import Image, ImageOps
 
     marks = []
-    with mp.solutions.face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=0.3) as mesh:
+    with mp.solutions.face_mesh.FaceMesh(
+        static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=0.3
+    ) as mesh:
         for path in sorted(folder.glob("*.jpg")):
             image = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
             ratio = image.shape[0] / image.shape[1]
@@ -121,11 +131,14 @@ def report(basis: DynamicsBasis, scores: dict[str, dict[str, tuple[float, float]
         "Written by `scripts/fit_basis.py`; do not edit.",
         "",
         f"z_dyn has **{basis.size} numbers**: {blocks}. Identity directions: {len(basis.identity_std)}.",
-        f"Mean face: lid opening {lid_opening(basis.mean_shape).mean():.3f}, gap of the inner lips {gap:.4f} (units of inter-ocular distance, IOD).",
+        f"Mean face: lid opening {lid_opening(basis.mean_shape).mean():.3f}, gap of the inner lips {gap:.4f} "
+        "(units of inter-ocular distance, IOD).",
         "",
-        "Root mean square over landmarks and frames, x and y, in IOD: motion about the neutral -> what the basis cannot say. Held-out clips:",
+        "Root mean square over landmarks and frames, x and y, in IOD: motion about the neutral ->",
+        "what the basis cannot say. Held-out clips:",
         "a tenth of GRID, three LivePortrait and one AniTalker clip, and all strangers (no clip of theirs was used in the fit).",
-        "The irises' residual is by design: gaze is two angles for both eyes; the rest of the iris landmarks' motion is vergence and tracking noise.",
+        "The irises' residual is by design: gaze is two angles for both eyes; the rest of the iris landmarks' motion is",
+        "vergence and tracking noise.",
         "",
         "| held-out source | " + " | ".join(fit.REGIONS) + " |",
         "|---|" + "---|" * len(fit.REGIONS),
@@ -141,14 +154,20 @@ def main() -> None:
     parser.add_argument("--per-source", type=int, default=3500)
     parser.add_argument("--grid-step", type=int, default=8)
     parser.add_argument("--out", type=Path, default=ROOT / "vasa_cli" / "weights")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the blendshape scores measured on the video clips; none: no action directions")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        help="folder that keeps the blendshape scores measured on the video clips; none: no action directions",
+    )
     args = parser.parse_args()
     config = fit.BasisConfig()
 
     clips = read_sources(args.data, False, args.grid_step)
     first = clips[0].landmarks.mean(0)
     mirror = fit.mirror_map((first - first.mean(0)) / np.linalg.norm(first[33] - first[263]))
-    shape = fit.align_people([np.median(c.landmarks, 0) for c in clips if c.source != "grid_s1"] + [np.median(clips[0].landmarks, 0)], mirror)
+    shape = fit.align_people(
+        [np.median(c.landmarks, 0) for c in clips if c.source != "grid_s1"] + [np.median(clips[0].landmarks, 0)], mirror
+    )
     basis, masks = fit.empty_basis(shape, mirror), fit.region_masks(shape, config.softness)
     people = aligned(clips, basis, masks, None)
     picks = balanced(people, args.per_source)

@@ -16,20 +16,24 @@ import numpy as np
 import torch
 
 from vasa_cli.motion.basis import DynamicsBasis
-from vasa_cli.motion.model import MotionModel, to_tensors
+from vasa_cli.motion.model import MotionModel, Statistics, to_tensors
+from vasa_cli.motion.silence import VoiceActivity
 from vasa_cli.motion.transformer import MotionConfig, MotionTransformer, paper_size
 from vasa_cli.motion.windows import SamplerConfig
 from vasa_cli.training import motion_features
 from vasa_cli.training.lags import lag_of
 from vasa_cli.training.motion_data import Sequence, load_sequences, with_features
 from vasa_cli.training.motion_eval import score, speak
-from vasa_cli.training.motion_train import POSE, Pool, Talk, TrainConfig, build_pool, lively_motion, train
+from vasa_cli.training.motion_train import POSE, Talk, TrainConfig, build_pool, lively_motion, train
+from vasa_cli.training.motion_voice import fit_voice, loud_frames
 from vasa_cli.weights import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def talks(clips: list[Sequence], extract: motion_features.Extractor, versions: int, weight: float, basis: DynamicsBasis) -> list[Talk]:
+def talks(
+    clips: list[Sequence], extract: motion_features.Extractor, versions: int, weight: float, basis: DynamicsBasis
+) -> list[Talk]:
     """Clips with sound that fits their lips -> training material: motion and `versions` feature tracks."""
     out = []
     for s in clips:
@@ -48,11 +52,28 @@ def listen(clips: list[Sequence], extract: motion_features.Extractor) -> list[Se
     return [with_features(s, lambda p: extract(p, 0), 0) for s in clips if s.audio is not None]
 
 
-def save(network: MotionTransformer, pool: Pool, settings: dict[str, object], path: Path, weights: str) -> None:
+def hear(clips: list[Sequence], extract: motion_features.Extractor, versions: int, stats: Statistics) -> VoiceActivity:
+    """Fit the voice activity network on the sound alone, every version of it."""
+    pairs = []
+    for s in clips:
+        for v in range(versions) if s.audio is not None else ():
+            f = extract(s.audio, v)  # type: ignore[arg-type]
+            # type: ignore[arg-type]
+            pairs.append(
+                (np.clip((f - stats.feature_mean) / stats.feature_std, -5, 5).astype(np.float32), loud_frames(s.audio, len(f)))
+            )
+    # whole clips, so that no version of a test clip is trained on
+    order = np.random.default_rng(0).permutation(len(pairs) // versions)
+    voice, accuracy = fit_voice([pairs[i * versions + v] for i in order for v in range(versions)])
+    print(f"voice activity: accuracy {accuracy:.3f} on clips left out", flush=True)
+    return voice
+
+
+def save(model: MotionModel, path: Path, weights: str) -> None:
     """Half-precision safetensors plus its checksum in the manifest."""
     from safetensors.numpy import save_file
 
-    tensors, meta = to_tensors(MotionModel(network, pool.stats, settings))
+    tensors, meta = to_tensors(model)
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, str(path), metadata=meta)
     path.chmod(0o644)
     if path.parent == ROOT / "vasa_cli" / "weights":
@@ -69,12 +90,19 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--versions", type=int, default=4, help="feature versions a clip: the clean one and augmented ones")
     parser.add_argument("--objective", choices=("flow", "x0"), default="flow")
     parser.add_argument("--size", choices=("small", "paper", "smoke"), default="small")
-    parser.add_argument("--start", type=Path, help="checkpoint (last.pt) of another run to start from, where shapes agree, without its audio input")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="checkpoint (last.pt) of another run to start from, where shapes agree, without its audio input",
+    )
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--others-weight", type=float, default=0.5, help="weight of the mouths of talkers other than GRID's")
     parser.add_argument("--limit", type=int, default=0, help="GRID clips to train on; 0 = all (short trials)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="field of TrainConfig")
+    parser.add_argument(
+        "--sampler", default="{}", help="sampling settings to store with the weights, JSON fields of SamplerConfig"
+    )
     parser.add_argument("--evaluate-every", type=int, default=500)
     parser.add_argument("--out", type=Path, help="write the weights here (default: nowhere)")
     return parser.parse_args()
@@ -107,14 +135,29 @@ def main() -> None:
         "strangers": listen(load_sequences(args.data, ("strangers",), held_out=True, cache=args.work), extract),
     }
 
+    voice = hear(grid[::4] + lively, extract, args.versions, pool.stats)
+    settings = {"features": args.features, "sampler": asdict(SamplerConfig(**json.loads(args.sampler)))}
+
     def evaluate(average: MotionTransformer, step: int) -> None:
-        model = MotionModel(average, pool.stats, {})
+        model = MotionModel(average, pool.stats, voice, settings)
         for name, clips in tests.items():
-            for cfg in (SamplerConfig(steps=6), SamplerConfig(steps=6, mouth_temperature=0.0)):
-                s = score(speak(model, clips, basis, cfg, 0), [c.lips for c in clips], [name if name == "grid" else c.name for c in clips])
-                print(f"  {step} {name:9} tau {cfg.mouth_temperature}  opening {s.opening:.3f} (zero lag {s.opening_zero:.3f})  width {s.width:.3f}", flush=True)
+            for cfg in (
+                SamplerConfig(steps=6),
+                SamplerConfig(steps=6, mouth_temperature=0.0),
+                SamplerConfig(steps=6, mouth_temperature=0.0, audio_guidance=0.0),
+            ):
+                s = score(
+                    speak(model, clips, basis, cfg, 0),
+                    [c.lips for c in clips],
+                    [name if name == "grid" else c.name for c in clips],
+                )
+                print(
+                    f"  {step} {name:9} tau {cfg.mouth_temperature} guidance {cfg.audio_guidance}  "
+                    f"opening {s.opening:.3f} (zero lag {s.opening_zero:.3f})  width {s.width:.3f}",
+                    flush=True,
+                )
         if args.out:
-            save(average, pool, {"features": args.features}, args.out, "smoke" if args.size == "smoke" else "default")
+            save(model, args.out, "smoke" if args.size == "smoke" else "default")
 
     start = None
     if args.start:

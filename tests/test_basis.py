@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_blocks_move_their_regions_only(basis: DynamicsBasis) -> None:
 def test_block_sizes_cover_everything(basis: DynamicsBasis) -> None:
     ends = sorted((s.start, s.stop) for s in basis.blocks.values())
     assert ends[0][0] == 0 and ends[-1][1] == basis.size == len(basis.std)
-    assert all(a[1] == b[0] for a, b in zip(ends, ends[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(ends))
     assert basis.blocks["gaze"] == slice(0, 2)
 
 
@@ -95,7 +96,11 @@ def test_align_recovers_a_known_pose(basis: DynamicsBasis) -> None:
 
 
 def test_split_identity_finds_an_open_mouth_on_another_face(basis: DynamicsBasis) -> None:
-    person = basis.mean_shape + basis.identity_std[0] * basis.identity_directions[0] - 0.8 * basis.identity_std[2] * basis.identity_directions[2]
+    person = (
+        basis.mean_shape
+        + basis.identity_std[0] * basis.identity_directions[0]
+        - 0.8 * basis.identity_std[2] * basis.identity_directions[2]
+    )
     z = 0.15 * basis.mouth_open_direction
     neutral, found = basis.split_identity(person + basis.decode(z))
     assert abs(neutral[14, 1] - neutral[13, 1]) < 0.01
@@ -105,7 +110,7 @@ def test_split_identity_finds_an_open_mouth_on_another_face(basis: DynamicsBasis
 
 def test_split_identity_leaves_a_resting_face_alone(basis: DynamicsBasis) -> None:
     person = basis.mean_shape + basis.identity_std[0] * basis.identity_directions[0]
-    neutral, z = basis.split_identity(person)
+    neutral, _z = basis.split_identity(person)
     assert np.linalg.norm((neutral - person)[:, :2], axis=-1).mean() < 0.01
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from vasa_cli.motion.blinks import LONGEST, SHORTEST, blink_curve, blink_times
 from vasa_cli.motion.controls import EMOTIONS, ControlCurves, Controls, Curve
 from vasa_cli.motion.diffusion import FlowMatching, X0Diffusion, window_noise
 from vasa_cli.motion.model import MotionModel, Statistics, from_tensors, to_tensors
-from vasa_cli.motion.silence import GateConfig, gate
+from vasa_cli.motion.silence import GateConfig, VoiceActivity, gate
 from vasa_cli.motion.transformer import MotionConfig, MotionTransformer, paper_size
 from vasa_cli.motion.windows import window_starts
 
@@ -31,13 +33,23 @@ def toy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, basis: 
     """An untrained network that moves everything, in place of the shipped one; feature 0 is the loudness, speech is above 0."""
     torch.manual_seed(0)
     d = 6 + basis.size
-    network = MotionTransformer(MotionConfig(features=F, motion=d, width=32, layers=1, heads=2, hidden=32, objective=request.param)).eval()
+    network = MotionTransformer(
+        MotionConfig(features=F, motion=d, width=32, layers=1, heads=2, hidden=32, objective=request.param)
+    ).eval()
     torch.nn.init.normal_(network.head.weight, std=0.3)
     std = np.concatenate([np.full(6, 0.05), basis.std]).astype(np.float32)
     stats = Statistics(
-        np.zeros(d, np.float32), std, np.zeros(F, np.float32), np.ones(F, np.float32), np.full(basis.blocks["lids"].stop - 2, 0.1, np.float32)
+        np.zeros(d, np.float32),
+        std,
+        np.zeros(F, np.float32),
+        np.ones(F, np.float32),
+        np.full(basis.blocks["lids"].stop - 2, 0.1, np.float32),
     )
-    model = MotionModel(network, stats, {"gate": {"column": 0, "threshold": 0.0}, "sampler": {"steps": 3}})
+    listen = np.zeros((1, F, 3), np.float32)
+    listen[0, 0, 1] = 1.0
+    # logit = feature 0
+    voice = VoiceActivity(listen, np.ones(1, np.float32), np.array([[0, 1.0, 0]], np.float32), -np.ones(1, np.float32))
+    model = MotionModel(network, stats, voice, {"sampler": {"steps": 3}})
     monkeypatch.setattr(generate, "load_model", lambda weights, device: model)
     return model
 
@@ -93,7 +105,7 @@ def test_windows_cover_every_frame_with_overlap() -> None:
     for n in (1, 50, 51, 96, 1000):
         starts = window_starts(n, 50, 5)
         assert starts[0] == 0 and starts[-1] + 50 >= n
-        assert all(b - a == 45 for a, b in zip(starts, starts[1:], strict=False))
+        assert all(b - a == 45 for a, b in itertools.pairwise(starts))
 
 
 def test_noise_differs_between_windows_and_seeds_and_cools() -> None:
@@ -128,7 +140,8 @@ def test_gaze_and_distance_are_exact_offsets(toy: MotionModel, basis: DynamicsBa
     assert room.any()
     assert np.allclose((z - base)[room, :2], np.radians([6.0, -5.0]), atol=1e-5)
     assert np.allclose(pose[:, 5] - base_pose[:, 5], np.log(1.3), atol=1e-5)
-    assert (pose[:, 0] < base_pose[:, 0]).all() and (pose[:, 1] > base_pose[:, 1]).all()  # the head goes right and down with the eyes
+    # the head goes right and down with the eyes
+    assert (pose[:, 0] < base_pose[:, 0]).all() and (pose[:, 1] > base_pose[:, 1]).all()
 
 
 def test_every_emotion_changes_the_face_in_its_own_way(basis: DynamicsBasis) -> None:
@@ -136,7 +149,9 @@ def test_every_emotion_changes_the_face_in_its_own_way(basis: DynamicsBasis) -> 
     faces = {}
     for i, name in enumerate(EMOTIONS):
         weights = tuple(float(i == k) for k in range(len(EMOTIONS)))
-        parts = add_controls(rest, curves(1, emotion=Curve.constant(*weights)), basis, np.zeros(basis.blocks["lids"].stop - 2, np.float32))
+        parts = add_controls(
+            rest, curves(1, emotion=Curve.constant(*weights)), basis, np.zeros(basis.blocks["lids"].stop - 2, np.float32)
+        )
         faces[name] = basis.decode(parts.dynamics)[0]
         assert np.linalg.norm(faces[name][:, :2], axis=-1).max() > 0.02, name
     corner, brow, lids = 61, 107, 159

@@ -12,7 +12,18 @@ from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.transformer import MotionConfig, MotionTransformer
 from vasa_cli.training.motion_data import Sequence, open_eyes
 from vasa_cli.training.motion_eval import score
-from vasa_cli.training.motion_train import Batches, Pool, Talk, TrainConfig, build_pool, lip_functionals, lookup, loss_of, mirror_matrix, train
+from vasa_cli.training.motion_train import (
+    Batches,
+    Pool,
+    Talk,
+    TrainConfig,
+    build_pool,
+    lip_functionals,
+    lookup,
+    loss_of,
+    mirror_matrix,
+    train,
+)
 
 F = 5
 
@@ -42,7 +53,9 @@ def pool(basis: DynamicsBasis) -> Pool:
 @pytest.mark.parametrize("objective", ["flow", "x0"])
 def test_both_objectives_train_down(objective: str, pool: Pool, basis: DynamicsBasis, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = MotionTransformer(MotionConfig(features=F, motion=6 + basis.size, width=32, layers=1, heads=2, hidden=64, objective=objective))
+    network = MotionTransformer(
+        MotionConfig(features=F, motion=6 + basis.size, width=32, layers=1, heads=2, hidden=64, objective=objective)
+    )
     plan = TrainConfig(steps=60, batch=8, rate=3e-3, warmup=5)
     fixed = [Batches(pool, network.config, TrainConfig(batch=16, seed=9)).draw() for _ in range(2)]
 
@@ -104,3 +117,25 @@ def test_score_finds_the_lag() -> None:
     made = [np.roll(r, -2, axis=0) for r in real]
     s = score(made, real, ["a", "a", "b"])
     assert s.lags == {"a": 2, "b": 2} and s.opening > 0.99 > 0.9 > s.opening_zero
+
+
+def test_voice_activity_learns_to_hear(tmp_path: Path) -> None:
+    import soundfile
+
+    from vasa_cli.training.motion_voice import fit_voice, loud_frames
+
+    rng = np.random.default_rng(0)
+    pairs = []
+    for i in range(12):
+        on = np.repeat(rng.random(15) < 0.5, 8)
+        on[:8], on[8:16] = False, True
+        sound = 0.001 * rng.standard_normal(len(on) * 640) + np.repeat(on, 640) * 0.2 * rng.standard_normal(len(on) * 640)
+        soundfile.write(tmp_path / f"{i}.flac", sound, 16000)
+        labels = loud_frames(tmp_path / f"{i}.flac", len(on))
+        assert (labels == on).mean() > 0.95
+        features = rng.standard_normal((len(on), F)).astype(np.float32)
+        features[:, 2] = on - 0.5 + 0.2 * features[:, 2]
+        pairs.append((features, labels))
+    voice, accuracy = fit_voice(pairs, steps=120)
+    assert accuracy > 0.9
+    assert voice(np.zeros((3, F), np.float32)).shape == (3,)

@@ -1,8 +1,9 @@
 """From what the network says to what the face does: sizes of the parts, blinks, emotion, gaze and distance.
 
-Order: scale each part about its rest; silence closes the mouth; blinks; then the controls as exact latent offsets.
-Gaze adds to the two gaze numbers exactly what was asked (eyes in the head). The lids follow its pitch with the slope measured on real clips, and the
-head turns a little the same way (HEAD_SHARE), on top of the eyes. Distance adds its logarithm to the log head distance, exactly.
+Order: scale each part about its rest; silence closes the mouth; blinks; then the controls as exact latent offsets. Gaze adds to
+the two gaze numbers exactly what was asked (eyes in the head). The lids follow its pitch with the slope measured on real clips,
+and the head turns a little the same way (HEAD_SHARE), on top of the eyes. Distance adds its logarithm to the log head distance,
+exactly.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Parts:
 
 
 def scale_parts(parts: Parts, curves: ControlCurves, basis: DynamicsBasis, mouth_gate: np.ndarray) -> Parts:
-    """Multiply head, brows, lids and mouth about rest; the gate (T,) closes the mouth in silence. Head distance counts as head."""
+    """Multiply head (and its distance), brows, lids and mouth about rest; the gate (T,) closes the mouth in silence."""
     z = parts.dynamics.copy()
     z[:, basis.blocks["brows"]] *= curves.brows[:, None]
     z[:, basis.blocks["lids"]] *= np.minimum(curves.blink, 1.0)[:, None]

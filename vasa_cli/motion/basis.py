@@ -1,17 +1,21 @@
-"""The basis of facial dynamics: about 60 numbers a frame that say what the face does, apart from who it is and how the head is held.
+"""The basis of facial dynamics: about 60 numbers a frame that say what the face does, apart from who it is and how the head is
+held.
 
-Canonical space (docstring of `motion.track`): x right, y down, z away, unit = inter-ocular distance (IOD, landmarks 33 to 263), origin at the
-weighted centroid of the stable points. A displacement is canonical landmarks minus the person's neutral (lips closed, eyes at their resting
-opening, gaze ahead, brows at rest). Blocks, each moving its own part of the face only (with soft borders):
+Canonical space (docstring of `motion.track`): x right, y down, z away, unit = inter-ocular distance (IOD, landmarks 33 to 263),
+origin at the weighted centroid of the stable points. A displacement is canonical landmarks minus the person's neutral (lips
+closed, eyes at their resting opening, gaze ahead, brows at rest). Blocks, each moving its own part of the face only (with soft
+borders):
 
     gaze    2  yaw, pitch of both eyeballs in radians, + = right of the picture, + = up; linearised rotation of the irises
-    lids    0 and 1: closure of the eye on the left and on the right of the picture; 1 closes the lids of the mean face completely.
+    lids    0 and 1: closure of the eye on the left and on the right of the picture; 1 closes the lids of the mean face
+            completely.
             The rest: principal components of what closure leaves over (squint, wide eyes, lids that follow the gaze)
     brows   principal components of brows and forehead
     mouth   principal components of lips, jaw, cheeks and nose
 
-Lids are scaled to the person: multiply the lids' displacement by `lid_scale(neutral)` so that closure 1 closes this person's eyes too
-(`encode_person` divides by it). Directions of principal components are orthonormal under the importance weights, so z is in IOD.
+Lids are scaled to the person: multiply the lids' displacement by `lid_scale(neutral)` so that closure 1 closes this person's
+eyes too (`encode_person` divides by it). Directions of principal components are orthonormal under the importance weights, so z
+is in IOD.
 """
 
 from __future__ import annotations
@@ -24,13 +28,13 @@ import numpy as np
 from vasa_cli.weights import registry
 
 EYE_RADIUS = 0.12  # IOD; from an eyeball's centre of rotation to the plane of the iris (about 10.5 mm of 88 mm)
-NOISE = 0.03  # IOD; what a landmark of weight 1 may miss in the ridge fit of one photo (errors of neighbours are not independent)
+NOISE = 0.03  # IOD; what a landmark of weight 1 may miss in the ridge fit of one photo (neighbours err together)
 IRIS_LEFT, IRIS_RIGHT = tuple(range(468, 473)), tuple(range(473, 478))  # left and right of the picture
 # upper and lower lid landmarks that face each other, left eye of the picture, then right
 LID_PAIRS_LEFT = ((246, 7), (161, 163), (160, 144), (159, 145), (158, 153), (157, 154), (173, 155))
 LID_PAIRS_RIGHT = ((466, 249), (388, 390), (387, 373), (386, 374), (385, 380), (384, 381), (398, 382))
 
-# Stable points and their weights: skull-fixed skin. Contour and nose tip count little, as they slide with the jaw, the brows and the view.
+# Stable points and their weights: skull-fixed skin. Contour and nose tip count little: they slide with jaw, brows and view.
 _STABLE = (
     ((168, 6, 197, 195), 1.0),
     ((33, 133, 362, 263), 1.0),
@@ -199,7 +203,8 @@ class DynamicsBasis:
     ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """(T, 478, 3) landmarks, any unit -> canonical (T, 478, 3) and pose (R (T, 3, 3), scale (T,), t (T, 3)).
 
-        landmarks = scale * canonical @ R.T + t. `shape` is the person's own canonical neutral where it is known (less bias than the mean face).
+        landmarks = scale * canonical @ R.T + t. `shape` is the person's own canonical neutral where it is known (less bias than
+        the mean face).
         """
         ref = self.mean_shape if shape is None else shape
         rot, scale, t = procrustes(landmarks, ref, stable_weights())
@@ -207,12 +212,15 @@ class DynamicsBasis:
         return canonical.astype(np.float32), (rot.astype(np.float32), scale.astype(np.float32), t.astype(np.float32))
 
     def align_clip(self, landmarks: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """`align` twice: to the mean face, then to the clip's own median shape, so that turning the head changes the shape less."""
+        """`align` twice: to the mean face, then to the clip's own median shape, so that turning the head changes the shape
+        less.
+        """
         first, _ = self.align(landmarks)
         return self.align(landmarks, np.median(first, axis=0))
 
     def split_identity(self, canonical: np.ndarray, prior: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-        """One canonical face (478, 3) -> (neutral (478, 3), z (K,)): joint ridge fit of identity and expression around the mean shape.
+        """One canonical face (478, 3) -> (neutral (478, 3), z (K,)): joint ridge fit of identity and expression around the mean
+        shape.
 
         What neither basis explains stays in the neutral: it is the person. `prior` scales the penalty (z / std)^2.
         """

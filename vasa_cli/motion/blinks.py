@@ -1,8 +1,9 @@
 """Blinks as events: when they come and how the lids move.
 
-The motion model's lids carry squints and the following of the gaze; blinks are removed from its training data, because a diffusion model trained on
-minutes of lively data blinks by halves and at the wrong times. They are drawn here instead, from a log-normal renewal process. Spontaneous blinks
-of the tracked real clips come 13-20 times a minute, each about 6 frames at half height; the shape below is the mean of those blinks, made to close fully.
+The motion model's lids carry squints and the following of the gaze; blinks are removed from its training data, because a
+diffusion model trained on minutes of lively data blinks by halves and at the wrong times. They are drawn here instead, from a
+log-normal renewal process. Spontaneous blinks of the tracked real clips come 13-20 times a minute, each about 6 frames at half
+height; the shape below is the mean of those blinks, made to close fully.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def blink_curve(rate: np.ndarray, fps: float, seed: int) -> np.ndarray:
     """(T,) closure 0..1: 1 = lids shut."""
     out = np.zeros(len(rate), np.float32)
     stretch = fps / 25.0
-    length = max(int(round(len(SHAPE) * stretch)), 3)
+    length = max(round(len(SHAPE) * stretch), 3)
     shape = np.interp(np.linspace(0, len(SHAPE) - 1, length), np.arange(len(SHAPE)), SHAPE)
     for start in blink_times(rate, fps, seed):
         n = min(length, len(out) - start)

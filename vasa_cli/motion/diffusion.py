@@ -1,11 +1,13 @@
 """Two objectives behind one interface: x0-prediction with DDIM sampling, and flow matching with Euler steps.
 
-An objective knows how to make a training pair (`noisy`), how to read the clean motion out of the network's output (`clean`), and how to step
-from noise to motion (`sample`). Time runs from t = 0 (noise) to t = 1 (motion) in both. Samplers are deterministic once the noise is drawn.
+An objective knows how to make a training pair (`noisy`), how to read the clean motion out of the network's output (`clean`),
+and how to step from noise to motion (`sample`). Time runs from t = 0 (noise) to t = 1 (motion) in both. Samplers are
+deterministic once the noise is drawn.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -34,7 +36,9 @@ def _column(t: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class X0Diffusion:
-    """Predicts the clean motion (VASA-1). Cosine schedule: x_t = a x0 + s noise, a = sin(pi t / 2), s = cos(pi t / 2) (Nichol and Dhariwal 2021)."""
+    """Predicts the clean motion (VASA-1). Cosine schedule: x_t = a x0 + s noise, a = sin(pi t / 2), s = cos(pi t / 2) (Nichol
+    and Dhariwal 2021).
+    """
 
     t_min: float = 0.02
 
@@ -53,7 +57,7 @@ class X0Diffusion:
         """DDIM, eta = 0: Song et al. 2021, eq. 12."""
         times = torch.linspace(0, 1, steps + 1, device=noise.device)
         x = noise
-        for now, after in zip(times[:-1], times[1:], strict=True):
+        for now, after in itertools.pairwise(times):
             t, u = now.expand(len(x)), after.expand(len(x))
             x0 = network(x, t)
             (a, s), (a2, s2) = self._levels(t), self._levels(u)
@@ -76,7 +80,7 @@ class FlowMatching:
         """Euler's method from t = 0 to 1."""
         times = torch.linspace(0, 1, steps + 1, device=noise.device)
         x = noise
-        for now, after in zip(times[:-1], times[1:], strict=True):
+        for now, after in itertools.pairwise(times):
             x = x + (after - now) * network(x, now.expand(len(x)))
         return x
 
@@ -92,7 +96,9 @@ def objective(name: str) -> Objective:
 
 
 def window_noise(seed: int, window: int, shape: tuple[int, int], temperature: torch.Tensor | None = None) -> torch.Tensor:
-    """(W, D) normal noise of one window. Always drawn on the CPU, so every device gets the same numbers; `temperature` (D,) scales it."""
+    """(W, D) normal noise of one window. Always drawn on the CPU, so every device gets the same numbers; `temperature` (D,)
+    scales it.
+    """
     generator = torch.Generator("cpu").manual_seed((seed * 1_000_003 + window * 7919 + 17) % (2**63 - 1))
     noise = torch.randn(shape, generator=generator)
     return noise if temperature is None else noise * temperature

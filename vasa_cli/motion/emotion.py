@@ -1,8 +1,9 @@
 """Emotion offsets: each emotion is a combination of FACS action units, each unit a direction of the dynamics basis.
 
-Combinations after Ekman and Friesen, as in EMFACS: happiness 6+12, sadness 1+4+15, anger 4+5+7+23, surprise 1+2+5+26, fear 1+2+4+5+20+26,
-disgust 9+15, contempt 12+14 on one side. Weights below are amplitudes of a full (1.0) emotion, mild enough to speak with:
-the offset is added to what the speech asks of the mouth (VASA-1: "emotion offset", it tints the talk and does not override it).
+Combinations after Ekman and Friesen, as in EMFACS: happiness 6+12, sadness 1+4+15, anger 4+5+7+23, surprise 1+2+5+26, fear
+1+2+4+5+20+26, disgust 9+15, contempt 12+14 on one side. Weights below are amplitudes of a full (1.0) emotion, mild enough to
+speak with: the offset is added to what the speech asks of the mouth (VASA-1: "emotion offset", it tints the talk and does not
+override it).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ def directions(basis: DynamicsBasis) -> np.ndarray:
 
 
 def offsets(weights: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
-    """(T, 7) emotion weights 0..1 -> (T, K) offset of z_dyn. Weights that sum to more than 1 are scaled back to 1: faces have limits."""
+    """(T, 7) emotion weights 0..1 -> (T, K) offset of z_dyn. Weights that sum to more than 1 are scaled back to 1: faces have
+    limits.
+    """
     total = np.maximum(weights.sum(-1, keepdims=True), 1.0)
     return (weights / total).astype(np.float32) @ directions(basis)

@@ -35,11 +35,14 @@ def generate_motion(
 ) -> MotionTrack:
     """Speech features (T, F) at 25 fps and controls sampled at the same T frames -> MotionTrack of T frames.
 
-    The same seed, weights, features and controls give the same track; `steps` overrides the number of network evaluations a window. Raises
-    WeightsError when weights are missing or do not fit the features, DeviceError when the device cannot be used, ValueError on unequal lengths.
+    The same seed, weights, features and controls give the same track; `steps` overrides the number of network evaluations a
+    window. Raises WeightsError when weights are missing or do not fit the features, DeviceError when the device cannot be used,
+    ValueError on unequal lengths.
     """
     if len(features) != len(curves) or len(features) == 0:
-        raise ValueError(f"features and controls must have the same length of at least 1 frame, got {len(features)} and {len(curves)}")
+        raise ValueError(
+            f"features and controls must have the same length of at least 1 frame, got {len(features)} and {len(curves)}"
+        )
     basis = DynamicsBasis.load()
     model = load_model(weights, device)
     parts = sample_parts(model, basis, features, seed=seed, steps=steps, progress=progress)
@@ -68,7 +71,7 @@ def sample_parts(
     steps: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Parts:
-    """The network's own motion, smoothed: nothing is asked of gaze, distance and emotion (they are exact offsets, see `apply`)."""
+    """The network's own motion, smoothed; gaze, distance and emotion are not asked of it (see `apply`)."""
     n = len(features)
     neutral = ControlConditions(np.zeros((n, 2), np.float32), np.zeros(n, np.float32), np.zeros((n, 7), np.float32))
     mouth = slice(POSE + basis.blocks["mouth"].start, POSE + basis.blocks["mouth"].stop)
@@ -82,16 +85,14 @@ def sample_parts(
     return Parts(pose, z)
 
 
-def loudness(features: np.ndarray, model: MotionModel) -> tuple[np.ndarray, GateConfig]:
-    """Loudness column of the features and the gate's settings, both named by the weights."""
-    settings = dict(model.settings.get("gate", {"column": 0, "threshold": -1e9}))
-    column = int(settings.pop("column"))
-    return features[:, column], GateConfig(**settings)
-
-
-def finish(parts: Parts, features: np.ndarray, curves: ControlCurves, model: MotionModel, basis: DynamicsBasis, seed: int) -> Parts:
-    """Silence gate, part sizes, controls, blinks. Blinks come last, so that shut eyes are shut whatever the gaze and the emotion ask."""
-    opened = gate(*loudness(features, model))
+def finish(
+    parts: Parts, features: np.ndarray, curves: ControlCurves, model: MotionModel, basis: DynamicsBasis, seed: int
+) -> Parts:
+    """Silence gate, part sizes, controls, blinks. Blinks come last, so that shut eyes are shut whatever the gaze and the
+    emotion ask.
+    """
+    activity = model.voice(model.normalise_features(features).numpy())
+    opened = gate(activity, GateConfig(**model.settings.get("gate", {})))
     parts = scale_parts(parts, curves, basis, opened)
     parts = add_controls(parts, curves, basis, model.stats.lids_per_gaze)
     return Parts(parts.pose, close_lids(parts.dynamics, blink_curve(curves.blink, FPS, seed), basis))

@@ -4,9 +4,9 @@ After VASA-1 (Xu et al., NeurIPS 2024, section 3.2): a transformer encoder over 
 
     [ step ; gaze ; distance ; emotion ; K past frames ; W frames of the window ]
 
-Every condition can be empty (a learned vector), which classifier-free guidance needs. Two departures from the paper, both for speed on a CPU:
-a frame's audio is added to the frame's token instead of being a token of its own (halves the sequence), and the audio passes two convolutions
-first, so that few layers suffice. The paper's size (8 layers, 512 wide, 8 heads) is `PAPER`.
+Every condition can be empty (a learned vector), which classifier-free guidance needs. Two departures from the paper, both for
+speed on a CPU: a frame's audio is added to the frame's token instead of being a token of its own (halves the sequence), and the
+audio passes two convolutions first, so that few layers suffice. The paper's size (8 layers, 512 wide, 8 heads) is `PAPER`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class MotionConfig:
-    """Sizes: `features` F of the speech features, `motion` D = 6 + K numbers a frame (pose, then dynamics). Saved with the weights."""
+    """Sizes: `features` F of the speech features, `motion` D = 6 + K numbers a frame (pose, then dynamics). Saved with the
+    weights.
+    """
 
     features: int
     motion: int = 68
@@ -168,7 +170,8 @@ class MotionTransformer(nn.Module):
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, c: Conditions) -> torch.Tensor:
         step = self._step_embedding(t)  # (B, d)
-        controls = torch.stack([f(v) for f, v in zip(self.controls_in, (c.gaze, c.distance, c.emotion), strict=True)], 1)  # (B, 3, d)
+        # (B, 3, d)
+        controls = torch.stack([f(v) for f, v in zip(self.controls_in, (c.gaze, c.distance, c.emotion), strict=True)], 1)
         controls = torch.where(c.control_given[..., None], controls, self.no_control.to(controls.dtype))
         audio = self._audio(c)
         past = torch.where(c.past_given[:, None, None], self.past_in(c.past_motion), self.no_past.to(audio.dtype))  # (B, K, d)

@@ -1,7 +1,7 @@
 """Any length of speech in constant memory: the model's windows, one after another, each conditioned on the end of the one before.
 
-Window i starts `overlap` frames before window i - 1 ends; the K frames before its start are its past (VASA-1's X_pre, A_pre). Over the
-overlap the two fade into each other, so a join shows neither a step nor a kink.
+Window i starts `overlap` frames before window i - 1 ends; the K frames before its start are its past (VASA-1's X_pre, A_pre).
+Over the overlap the two fade into each other, so a join shows neither a step nor a kink.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Progress = Callable[[int, int], None]
 class SamplerConfig:
     """steps: network evaluations a window. audio_guidance, gaze_guidance: lambda of classifier-free guidance (VASA-1, eq. 3).
 
-    Temperatures scale the initial noise of the mouth's numbers and of all others: a cooler mouth says the likely thing, which follows the speech
-    more closely; the head keeps its variety.
+    Temperatures scale the initial noise of the mouth's numbers and of all others: a cooler mouth says the likely thing, which
+    follows the speech more closely; the head keeps its variety.
     """
 
     steps: int = 10
@@ -37,7 +37,9 @@ class SamplerConfig:
 
 @dataclass(frozen=True)
 class ControlConditions:
-    """Per-frame values that the network is conditioned on (it sees their mean over a window): gaze (T, 2) radians, distance (T,) log, emotion (T, 7)."""
+    """Per-frame values that the network is conditioned on (it sees their mean over a window): gaze (T, 2) radians, distance
+    (T,) log, emotion (T, 7).
+    """
 
     gaze: np.ndarray
     distance: np.ndarray
@@ -85,7 +87,9 @@ def conditions_at(
     return Conditions(**{k: v.to(device) for k, v in vars(values).items()})
 
 
-def guided(model: MotionModel, conditions: Conditions, config: SamplerConfig) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def guided(
+    model: MotionModel, conditions: Conditions, config: SamplerConfig
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Classifier-free guidance, VASA-1 eq. 3: (1 + sum l) H(C) - sum l H(C without c), all branches in one batch."""
     weights = [(config.audio_guidance, conditions.without_audio), (config.gaze_guidance, conditions.without_gaze)]
     active = [(w, make()) for w, make in weights if w]

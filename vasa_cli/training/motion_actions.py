@@ -1,7 +1,8 @@
 """Facial actions (FACS action units) as directions of the dynamics basis.
 
-Where the tracker's 52 blendshape scores are alive in the data, an action is the ridge regression of symmetric landmark displacement on the
-scores; where they are dead (nose sneer, mouth frown, cheek raise), it is a displacement drawn by hand on the mean face and encoded.
+Where the tracker's 52 blendshape scores are alive in the data, an action is the ridge regression of symmetric landmark
+displacement on the scores; where they are dead (nose sneer, mouth frown, cheek raise), it is a displacement drawn by hand on
+the mean face and encoded.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ RIDGE = 4.0
 
 @dataclass(frozen=True)
 class Stroke:
-    """Part of a hand-drawn action: landmarks around `centre` (a landmark index and its mirror image) move by `shift` (x outward, y down) IOD."""
+    """Part of a hand-drawn action: landmarks around `centre` (a landmark index and its mirror image) move by `shift` (x
+    outward, y down) IOD.
+    """
 
     centre: int
     shift: tuple[float, float]
@@ -41,14 +44,21 @@ class Stroke:
 
 DRAWN = {
     "AU6": (Stroke(118, (0.01, -0.035), 0.13), Stroke(145, (0.0, -0.022), 0.06), Stroke(159, (0.0, 0.008), 0.05)),
-    "AU9": (Stroke(64, (0.012, -0.035), 0.09), Stroke(37, (0.008, -0.02), 0.1), Stroke(245, (0.0, -0.012), 0.08), Stroke(55, (-0.015, 0.02), 0.1)),
+    "AU9": (
+        Stroke(64, (0.012, -0.035), 0.09),
+        Stroke(37, (0.008, -0.02), 0.1),
+        Stroke(245, (0.0, -0.012), 0.08),
+        Stroke(55, (-0.015, 0.02), 0.1),
+    ),
     "AU15": (Stroke(61, (-0.004, 0.05), 0.11), Stroke(17, (0.0, -0.015), 0.08)),
     "AU20": (Stroke(61, (0.06, 0.012), 0.14), Stroke(17, (0.0, 0.01), 0.1)),
 }
 
 
 def measure_scores(videos: Path, model: Path, cache: Path) -> list[Path]:
-    """Track every mp4 of a folder with MediaPipe's face landmarker (task file with blendshapes) -> npz files in `cache`, kept between runs."""
+    """Track every mp4 of a folder with MediaPipe's face landmarker (task file with blendshapes) -> npz files in `cache`, kept
+    between runs.
+    """
     files = []
     for video in sorted(videos.glob("*.mp4")):
         out = cache / f"bs_{video.stem}.npz"
@@ -95,7 +105,9 @@ def draw(strokes: tuple[Stroke, ...], shape: np.ndarray, mirror: np.ndarray) -> 
 
 
 def read_scores(paths: list[Path], basis: DynamicsBasis) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """npz with landmarks (T, 478, 3), scores (T, 52), names (52,) -> z (N, K) and symmetric scores (N, C), both centred per clip, channel names."""
+    """npz with landmarks (T, 478, 3), scores (T, 52), names (52,) -> z (N, K) and symmetric scores (N, C), both centred per
+    clip, channel names.
+    """
     masks = region_masks(basis.mean_shape, 0.07)
     zs, scores, channels = [], [], []
     for path in paths:
@@ -106,7 +118,10 @@ def read_scores(paths: list[Path], basis: DynamicsBasis) -> tuple[np.ndarray, np
         z = basis.encode_person(0.5 * (d + mirrored(d, basis.mirror)), neutral)
         names = [str(n) for n in data["names"]]
         channels = sorted({n.removesuffix("Left").removesuffix("Right") for n in names} - {"_neutral", "jaw", "mouth"})
-        s = np.stack([data["scores"][:, [i for i, n in enumerate(names) if n in (c, c + "Left", c + "Right")]].mean(1) for c in channels], 1)
+        s = np.stack(
+            [data["scores"][:, [i for i, n in enumerate(names) if n in (c, c + "Left", c + "Right")]].mean(1) for c in channels],
+            1,
+        )
         zs.append(z - z.mean(0))
         scores.append(s - s.mean(0))
     return np.concatenate(zs), np.concatenate(scores), channels

@@ -1,4 +1,6 @@
-"""Fitting the basis of facial dynamics: symmetric mean face, per-clip neutrals, blocks, principal components, identity directions."""
+"""Fitting the basis of facial dynamics: symmetric mean face, per-clip neutrals, blocks, principal components, identity
+directions.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ class BasisConfig:
 
 
 def symmetric_frame(shape: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    """(478, 3) -> the symmetric shape in canonical axes: x across the eyes, forehead 10 above chin 152, IOD 1, origin at the stable centroid."""
+    """(478, 3) -> the symmetric shape in canonical axes: x across the eyes, forehead 10 above chin 152, IOD 1, origin at the
+    stable centroid.
+    """
     s = shape.astype(np.float64)
     pairs = s - s[mirror]
     pairs *= np.sign(pairs[:, :1])
@@ -81,7 +85,9 @@ def mirrored(displacement: np.ndarray, mirror: np.ndarray) -> np.ndarray:
 
 
 def region_masks(shape: np.ndarray, softness: float) -> dict[str, np.ndarray]:
-    """Partition of unity (478,) over gaze, lids, brows, mouth: hard labels by place, blurred over the surface (irises stay hard)."""
+    """Partition of unity (478,) over gaze, lids, brows, mouth: hard labels by place, blurred over the surface (irises stay
+    hard).
+    """
     skin = np.arange(468)
     eye_distance = np.linalg.norm(shape[:, None, :2] - shape[None, list(EYE_RINGS), :2], axis=-1).min(1)
     brow_line = shape[list(BROWS), 1].max() + 0.02
@@ -147,7 +153,9 @@ def close_lips(neutral: np.ndarray, opening_field: np.ndarray) -> np.ndarray:
 
 
 def opening_field(displacements: np.ndarray, mask: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    """Displacements (N, 478, 3) from neutrals -> (478, 3) mean motion per IOD of lip opening (regression through the origin, symmetric)."""
+    """Displacements (N, 478, 3) from neutrals -> (478, 3) mean motion per IOD of lip opening (regression through the origin,
+    symmetric).
+    """
     opening = displacements[:, 14, 1] - displacements[:, 13, 1]
     field = np.einsum("n,nij->ij", opening, displacements) / (opening**2).sum()
     return 0.5 * (field + mirrored(field, mirror)) * mask[:, None]
@@ -160,7 +168,9 @@ def iris_offset(shape: np.ndarray, side: int) -> np.ndarray:
 
 
 def gaze_directions(shape: np.ndarray) -> np.ndarray:
-    """(2, 478, 3): displacement per radian of yaw (+ right) and pitch (+ up) of eyeballs of radius EYE_RADIUS behind the irises, linearised."""
+    """(2, 478, 3): displacement per radian of yaw (+ right) and pitch (+ up) of eyeballs of radius EYE_RADIUS behind the
+    irises, linearised.
+    """
     out = np.zeros((2, 478, 3))
     for ring in (IRIS_LEFT, IRIS_RIGHT):
         rel = shape[list(ring)] - shape[ring[0]]
@@ -170,10 +180,11 @@ def gaze_directions(shape: np.ndarray) -> np.ndarray:
 
 
 def closure_directions(shape: np.ndarray, blinks: np.ndarray, mask: np.ndarray, mirror: np.ndarray) -> np.ndarray:
-    """(2, 478, 3): closing the left and the right eye of the picture. `blinks` (478, 3) is the mean displacement of a full blink in the data.
+    """(2, 478, 3): closing the left and the right eye of the picture. `blinks` (478, 3) is the mean displacement of a full
+    blink in the data.
 
-    The skin around keeps the shape of the data's blinks; the contours are set: corners stay, facing lid landmarks meet exactly, on an arc
-    from corner to corner that passes the middle of the eye at UPPER_LID_SHARE of the way down.
+    The skin around keeps the shape of the data's blinks; the contours are set: corners stay, facing lid landmarks meet exactly,
+    on an arc from corner to corner that passes the middle of the eye at UPPER_LID_SHARE of the way down.
     """
     field = 0.5 * (blinks + mirrored(blinks, mirror)) * mask[:, None]
     for pairs, (outer, inner) in ((LID_PAIRS_LEFT, (33, 133)), (LID_PAIRS_RIGHT, (263, 362))):
@@ -192,10 +203,12 @@ def closure_directions(shape: np.ndarray, blinks: np.ndarray, mask: np.ndarray, 
 
 
 def components(data: np.ndarray, weights: np.ndarray, count: int) -> np.ndarray:
-    """(N, 478, 3) -> (count, 478, 3) principal directions about zero, orthonormal under weights (478,): sum w d_i d_j = delta_ij."""
+    """(N, 478, 3) -> (count, 478, 3) principal directions about zero, orthonormal under weights (478,): sum w d_i d_j =
+    delta_ij.
+    """
     root = np.sqrt(np.repeat(weights, 3)).astype(np.float64)
     x = data.reshape(len(data), -1) * root
-    values, vectors = np.linalg.eigh(x.T @ x / len(x))
+    _values, vectors = np.linalg.eigh(x.T @ x / len(x))
     top = vectors[:, ::-1][:, :count].T / root
     return top.reshape(count, -1, 3)
 
@@ -211,7 +224,9 @@ def solve_out(data: np.ndarray, directions: np.ndarray, weights: np.ndarray) -> 
 def fit_directions(
     data: np.ndarray, shape: np.ndarray, blinks: np.ndarray, mirror: np.ndarray, config: BasisConfig
 ) -> tuple[np.ndarray, dict[str, slice], np.ndarray]:
-    """Displacements (N, 478, 3) -> directions (K, 478, 3), blocks, importance (478,). The data are mirrored here, so the basis is symmetric."""
+    """Displacements (N, 478, 3) -> directions (K, 478, 3), blocks, importance (478,). The data are mirrored here, so the basis
+    is symmetric.
+    """
     masks, weights = region_masks(shape, config.softness), importance(shape, config)
     data = np.concatenate([data, mirrored(data, mirror)])
     parts, blocks, start = [gaze_directions(shape)], {"gaze": slice(0, 2)}, 2
@@ -233,7 +248,7 @@ def fit_directions(
 def fit_identity(neutrals: np.ndarray, shape: np.ndarray, mirror: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Neutrals (P, 478, 3) of distinct people -> identity directions (M, 478, 3) and their standard deviations (M,)."""
     offsets = np.concatenate([neutrals, mirrored(neutrals, mirror)]) - shape
-    u, s, vt = np.linalg.svd(offsets.reshape(len(offsets), -1), full_matrices=False)
+    _u, s, vt = np.linalg.svd(offsets.reshape(len(offsets), -1), full_matrices=False)
     return vt[:count].reshape(count, -1, 3), s[:count] / np.sqrt(len(offsets))
 
 

@@ -40,7 +40,8 @@ def read_clip(path: Path) -> Clip:
 def clip_paths(data: Path, source: str, *, held_out: bool | None = None) -> list[Path]:
     """Sorted npz files of a source; held_out True or False picks the part kept from training, or the rest.
 
-    GRID: every tenth clip (sorted index % 10 == 9) is held out; strangers are all held out; of the lively sources a few clips are.
+    GRID: every tenth clip (sorted index % 10 == 9) is held out; strangers are all held out; of the lively sources a few clips
+    are.
     """
     paths = sorted((data / source).glob("*.npz"))
     if held_out is None:
@@ -65,7 +66,9 @@ def resample(values: np.ndarray, time: np.ndarray, fps: float = 25.0) -> np.ndar
 
 
 def smooth(values: np.ndarray, window: int = 5, degree: int = 2) -> np.ndarray:
-    """Savitzky-Golay along time: a parabola through 5 frames takes landmark noise away and keeps the bottom of a plosive's closure."""
+    """Savitzky-Golay along time: a parabola through 5 frames takes landmark noise away and keeps the bottom of a plosive's
+    closure.
+    """
     from scipy.signal import savgol_filter
 
     if len(values) < window:

@@ -1,14 +1,14 @@
 """Clips -> sequences for the motion model: z_pose and z_dyn at 25 fps, relative to each clip's rest, beside speech features.
 
-Smoothing is a parabola through five frames at the native rate (it keeps a plosive's closure); head pose, which has no fast parts worth
-keeping, is smoothed over nine. Each source's audio-video lag (`training.lags`) is taken out by shifting features.
+Smoothing is a parabola through five frames at the native rate (it keeps a plosive's closure); head pose, which has no fast
+parts worth keeping, is smoothed over nine. Each source's audio-video lag (`training.lags`) is taken out by shifting features.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,9 @@ def head_pose(pose: tuple[np.ndarray, np.ndarray, np.ndarray], face_width: float
     face_width: canonical distance 234 to 454 of the person. Weak perspective: the head's distance goes as 1 / scale.
     """
     rot, scale, t = pose
-    columns = np.concatenate([np.unwrap(euler(rot), axis=0), t[:, :2] / (np.median(scale) * face_width), -np.log(scale)[:, None]], 1)
+    columns = np.concatenate(
+        [np.unwrap(euler(rot), axis=0), t[:, :2] / (np.median(scale) * face_width), -np.log(scale)[:, None]], 1
+    )
     return (columns - np.median(columns, axis=0)).astype(np.float32)
 
 
@@ -98,14 +100,20 @@ def load_sequences(data: Path, sources: tuple[str, ...], *, held_out: bool, cach
     paths = [p for s in sources for p in clip_paths(data, s, held_out=held_out)]
     if file and file.is_file():
         z = np.load(file)
-        made = [Sequence(p.stem, p.parent.name, *(z[f"{p.parent.name}/{p.stem}/{k}"] for k in ("pose", "z", "lips")), None) for p in paths]
+        stored = {p: [z[f"{p.parent.name}/{p.stem}/{k}"] for k in ("pose", "z", "lips")] for p in paths}
+        made = [Sequence(p.stem, p.parent.name, a, b, c, None) for p, (a, b, c) in stored.items()]
     else:
         made = [to_sequence(read_clip(p), basis, masks) for p in paths]
         if file:
-            flat = {f"{s.source}/{s.name}/{k}": v for s in made for k, v in (("pose", s.pose), ("z", s.dynamics), ("lips", s.lips))}
+            flat = {
+                f"{s.source}/{s.name}/{k}": v for s in made for k, v in (("pose", s.pose), ("z", s.dynamics), ("lips", s.lips))
+            }
             np.savez(file, **flat)  # type: ignore[arg-type]
     flacs = [p.with_suffix(".flac") for p in paths]
-    return [Sequence(s.name, s.source, s.pose, s.dynamics, s.lips, f if f.is_file() else None) for s, f in zip(made, flacs, strict=True)]
+    return [
+        Sequence(s.name, s.source, s.pose, s.dynamics, s.lips, f if f.is_file() else None)
+        for s, f in zip(made, flacs, strict=True)
+    ]
 
 
 def with_features(sequence: Sequence, extract: Callable[[Path], np.ndarray], lag: int) -> Sequence:
@@ -114,4 +122,4 @@ def with_features(sequence: Sequence, extract: Callable[[Path], np.ndarray], lag
         return sequence
     features = extract(sequence.audio)
     index = np.clip(np.arange(len(sequence.pose)) - lag, 0, len(features) - 1)
-    return Sequence(*(getattr(sequence, k) for k in ("name", "source", "pose", "dynamics", "lips", "audio")), features[index])
+    return replace(sequence, features=features[index])

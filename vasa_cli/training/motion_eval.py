@@ -17,7 +17,9 @@ REACH = 3
 
 @dataclass(frozen=True)
 class LipScore:
-    """Mean per-clip Pearson r at one lag per source, of opening and width; lags: source -> frames (positive: the generated motion comes early)."""
+    """Mean per-clip Pearson r at one lag per source, of opening and width; lags: source -> frames (positive: the generated
+    motion comes early).
+    """
 
     opening: float
     width: float
@@ -36,7 +38,9 @@ def pearson(a: np.ndarray, b: np.ndarray, lag: int) -> float:
 
 
 def score(made: Many[np.ndarray], real: Many[np.ndarray], groups: Many[str]) -> LipScore:
-    """made and real: curves (T, 2) of opening and width per clip. The lag of a source is the one with the best mean r of the opening."""
+    """made and real: curves (T, 2) of opening and width per clip. The lag of a source is the one with the best mean r of the
+    opening.
+    """
     lags, opening, width = {}, np.zeros(len(made)), np.zeros(len(made))
     for group in dict.fromkeys(groups):
         members = [i for i, g in enumerate(groups) if g == group]
@@ -53,7 +57,9 @@ def curves_of(dynamics: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
     return lip_curves(basis.mean_shape + basis.decode(dynamics))
 
 
-def speak(model: MotionModel, clips: Many[Sequence], basis: DynamicsBasis, config: SamplerConfig, seed: int, shuffle: bool = False) -> list[np.ndarray]:
+def speak(
+    model: MotionModel, clips: Many[Sequence], basis: DynamicsBasis, config: SamplerConfig, seed: int, shuffle: bool = False
+) -> list[np.ndarray]:
     """Network output only (no gate, no controls): lip curves for every clip's features; shuffled: with the next clip's."""
     mouth = slice(6 + basis.blocks["mouth"].start, 6 + basis.blocks["mouth"].stop)
     out = []

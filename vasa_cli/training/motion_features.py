@@ -1,14 +1,20 @@
 """Speech features of training clips, in several augmented versions, cached on disk.
 
-Stage "mel" is a stand-in that needs no trained speech weights: 40 ms log-mel bands and loudness. Stage "speech" is the product's own encoder.
+Stage "mel" is a stand-in that needs no trained speech weights: 40 ms log-mel bands and loudness. Stage "speech" is the
+product's own encoder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from vasa_cli.speech.features import SpeechEncoder
 
 Extractor = Callable[[Path, int], np.ndarray]  # (sound file, version) -> (T, F); version 0 is the clean sound
 
@@ -45,3 +51,37 @@ def cached(extract: Extractor, folder: Path) -> Extractor:
         return np.load(file).astype(np.float32)
 
     return run
+
+
+def speech_features(path: Path, version: int = 0) -> np.ndarray:
+    """(T, F) of the product's speech encoder. Versions above 0 hear other voices, rooms and microphones (changed in the mel
+    domain, timing kept).
+    """
+    import torch
+
+    from vasa_cli.speech import mel
+    from vasa_cli.speech.audio import load_speech
+    from vasa_cli.speech.features import PHONETIC, loudness
+    from vasa_cli.training.speech_augment import AugmentConfig, augment
+
+    encoder = _encoder()
+    samples = load_speech(path).samples
+    clean = encoder.features(samples)
+    if not version:
+        return clean
+    rng = torch.Generator().manual_seed(version * 100_003 + len(samples))
+    frames = len(clean)
+    power = mel.mel_power_db(mel.pad_whole(torch.from_numpy(samples), frames * mel.MELS_PER_FRAME))
+    power = augment(power[None], AugmentConfig(), rng)
+    raw = torch.cat([encoder.mel_features(power)[0], loudness(power[0], mel.follow_level(power[0]))[:, None]], 1)
+    n = PHONETIC + 1
+    out = clean.copy()
+    out[:, :n] = ((raw - encoder.mean[:n]) / encoder.std[:n]).numpy()
+    return out
+
+
+@lru_cache(maxsize=1)
+def _encoder() -> SpeechEncoder:
+    from vasa_cli.speech.features import SpeechEncoder
+
+    return SpeechEncoder.from_weights("default")

@@ -1,8 +1,9 @@
 """Training the motion transformer: batches of windows, losses, loop.
 
-One model learns all parts, though no clip has them all: GRID speaks with a still head, lively clips move but hardly speak. So a GRID window keeps its
-audio and its mouth, and gets head, gaze, lids and brows of a random lively window grafted on. Windows are warped in time, mirrored, cut to short
-stretches of audio (so that nobody learns GRID's grammar), and their features mixed over several augmented versions of the same sound.
+One model learns all parts, though no clip has them all: GRID speaks with a still head, lively clips move but hardly speak. So a
+GRID window keeps its audio and its mouth, and gets head, gaze, lids and brows of a random lively window grafted on. Windows are
+warped in time, mirrored, cut to short stretches of audio (so that nobody learns GRID's grammar), and their features mixed over
+several augmented versions of the same sound.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ def lip_functionals(basis: DynamicsBasis) -> np.ndarray:
 
 
 def lively_motion(s: Sequence, basis: DynamicsBasis, rest: int) -> np.ndarray:
-    """(T, rest) pose, gaze, lids, brows of a lively clip: blinks taken out, gaze about its median, head brought to a talker's size."""
+    """(T, rest) pose, gaze, lids, brows of a lively clip: blinks taken out, gaze about its median, head brought to a talker's
+    size.
+    """
     z, _ = open_eyes(s.dynamics, basis)
     z[:, :2] -= np.median(z[:, :2], axis=0)
     z[:, basis.blocks["lids"]] -= np.median(z[:, basis.blocks["lids"]], axis=0)
@@ -137,7 +140,10 @@ def build_pool(grid: list[Talk], others: list[Talk], lively: list[Sequence], bas
     features = np.concatenate([f for t in grid + others for f in t.features[:2]])
     mean = np.concatenate([np.zeros(mouth.start), talk.mean(0)])  # heads, gaze, lids and brows rest at zero
     std = np.concatenate([everything.std(0), talk.std(0)]) + 1e-5
-    stats = Statistics(*(x.astype(np.float32) for x in (mean, std, features.mean(0), features.std(0) + 1e-4)), lids_per_gaze(lively, basis))
+    scale = features.std(0) + 1e-4
+    stats = Statistics(
+        mean.astype(np.float32), std.astype(np.float32), features.mean(0), scale.astype(np.float32), lids_per_gaze(lively, basis)
+    )
     weight = np.zeros(len(std), np.float32)
     parts = [slice(0, POSE), *(slice(POSE + b.start, POSE + b.stop) for k, b in basis.blocks.items() if k != "mouth")]
     for part in parts:
@@ -180,7 +186,9 @@ class Batches:
         if not other:
             motion[:, : self.pool.mouth.start] = self._lively(len(at))
         features = (features - self.feature_scale[0]) / self.feature_scale[1]
-        features = features + c.feature_noise * (rng.standard_normal(features.shape) * 0.7 + rng.standard_normal(features.shape[-1:]) * 0.7)
+        features = features + c.feature_noise * (
+            rng.standard_normal(features.shape) * 0.7 + rng.standard_normal(features.shape[-1:]) * 0.7
+        )
         motion = (motion - self.pool.stats.motion_mean) / self.pool.stats.motion_std
         return {
             "features": np.clip(features, -5, 5).astype(np.float32),
@@ -248,7 +256,9 @@ def lookup(x: np.ndarray, at: np.ndarray) -> np.ndarray:
     return x[low] * (1 - u) + x[np.minimum(low + 1, len(x) - 1)] * u
 
 
-def loss_of(network: MotionTransformer, batch: tuple[torch.Tensor, Conditions, torch.Tensor, torch.Tensor], pool: Pool, c: TrainConfig) -> torch.Tensor:
+def loss_of(
+    network: MotionTransformer, batch: tuple[torch.Tensor, Conditions, torch.Tensor, torch.Tensor], pool: Pool, c: TrainConfig
+) -> torch.Tensor:
     """Weighted error of the objective's target, plus velocity and lip terms on the implied clean motion. Scalar."""
     x0, conditions, frames, mouth_weight = batch
     goal = objective(network.config.objective)
@@ -284,7 +294,9 @@ def train(
     every: int = 500,
     start: dict[str, torch.Tensor] | None = None,
 ) -> MotionTransformer:
-    """Run or resume; checkpoints in `folder`/last.pt. `start` lends weights (where shapes agree) to a fresh run. Returns the exponential moving average of the weights, in evaluation mode."""
+    """Run or resume; checkpoints in `folder`/last.pt. `start` lends weights (where shapes agree) to a fresh run. Returns the
+    exponential moving average of the weights, in evaluation mode.
+    """
     import copy
 
     torch.manual_seed(config.seed)
@@ -322,7 +334,12 @@ def train(
             total = 0.0
         if (i + 1) % every == 0 or i + 1 == config.steps:
             folder.mkdir(parents=True, exist_ok=True)
-            state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "step": i + 1}
+            state = {
+                "network": network.state_dict(),
+                "average": average.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "step": i + 1,
+            }
             torch.save(state, last)
             if evaluate:
                 evaluate(average.eval(), i + 1)

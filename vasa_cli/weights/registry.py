@@ -1,6 +1,7 @@
 """Where the shipped weights lie, and whether they are the ones they should be.
 
-Every weight file is a `.safetensors` beside this module; `manifest.json` holds the sha256 of each. A part that the manifest lists must match it.
+Every weight file is a `.safetensors` beside this module; `manifest.json` holds the sha256 of each. A part that the manifest
+lists must match it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ def sha256_of(part: str, weights: str = "default", root: Path | None = None) -> 
     digest = _hash(str(path), stat.st_size, stat.st_mtime_ns)
     expected = read_manifest(path.parent).get(path.name)
     if expected is not None and expected != digest:
-        raise WeightsError(f"weights {path.name} do not match this version (sha256 {digest[:12]}, expected {expected[:12]}); reinstall the package")
+        raise WeightsError(
+            f"weights {path.name} do not match this version "
+            f"(sha256 {digest[:12]}, expected {expected[:12]}); reinstall the package"
+        )
     return digest
 
 
