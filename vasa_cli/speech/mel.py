@@ -19,9 +19,10 @@ N_MELS = 80
 MELS_PER_FRAME = 4
 F_MIN = 40.0
 F_MAX = 7600.0
-FLOOR_DB = -100.0  # absolute floor of the power, relative to a full-scale sine
+FLOOR_DB = -135.0  # absolute floor of the power, relative to a full-scale sine: always below the range under any level
 RELEASE_DB = 0.02  # the level falls by 2 dB a second
 LEVEL_MIN_DB = -55.0  # what is quieter than this is silence, and stays quiet
+LEVEL_START_DB = -40.0  # expected before anything was heard: hiss before the first word is not taken for a voice
 RANGE_DB = 60.0  # what lies further below the level is cut off
 LEFT_PAD = WINDOW // 2 - HOP // 2
 
@@ -75,14 +76,14 @@ def pad_whole(samples: torch.Tensor, n_mel: int) -> torch.Tensor:
 def follow_level(mel_db: torch.Tensor, start: torch.Tensor | None = None) -> torch.Tensor:
     """Causal loudness of the speaker: a running maximum of the frame power that falls by 2 dB a second.
 
-    mel_db: (..., K, 80). start: (...,) level in dB before the first frame (None: the floor). Returns (..., K) dB.
+    mel_db: (..., K, 80). start: (...,) level in dB before the first frame (None: `LEVEL_START_DB`). Returns (..., K) dB.
     L[k] = max(L[k-1] - r, p[k]) is computed as cummax(p[k] + r k) - r k.
     """
     power = 10.0 * torch.log10(torch.pow(10.0, mel_db / 10.0).sum(-1) + 1e-12).clamp(min=LEVEL_MIN_DB)  # (..., K)
     ramp = RELEASE_DB * torch.arange(1, power.shape[-1] + 1, dtype=power.dtype)
     lifted = power + ramp
-    if start is not None:
-        lifted = torch.maximum(lifted, start.unsqueeze(-1))
+    before = torch.full((1,), LEVEL_START_DB) if start is None else start.unsqueeze(-1)
+    lifted = torch.maximum(lifted, before)
     return (torch.cummax(lifted, dim=-1).values - ramp).clamp(min=LEVEL_MIN_DB)
 
 
