@@ -2,7 +2,7 @@
 
     python scripts/benchmark.py [--seconds 10] [--repeats 3] [--weights default] [--device auto] [--write]
 
-With --write the table goes into docs/results.md, between its benchmark markers; other scripts own the other sections of that file.
+With --write the table goes into docs/results.md, between its benchmark markers; other scripts own its other sections.
 """
 
 from __future__ import annotations
@@ -130,8 +130,9 @@ def table(rows: list[Row], seconds: float, repeats: int, weights: str, device: s
     lines = [
         "## Speed",
         "",
-        f"{date.today()}, {seconds:g} s of speech, medians of {repeats}; {cores} cores ({platform.machine()}), device {chosen} ({device_name(chosen)}), "
-        f"torch {torch.__version__}, Python {platform.python_version()}, weights {weights}. `python scripts/benchmark.py --write` makes this table.",
+        f"{date.today()}, {seconds:g} s of speech, medians of {repeats}; {cores} cores ({platform.machine()}), device {chosen} "
+        f"({device_name(chosen)}), torch {torch.__version__}, Python {platform.python_version()}, weights {weights}. "
+        "`python scripts/benchmark.py --write` makes this table.",
         "",
         "| stage | seconds | frames/s | × real time |",
         "|---|---|---|---|",

@@ -178,7 +178,8 @@ def test_the_key_sees_every_option(two_jobs: list[Job]) -> None:
     key = job_key(a)
     request = a.request
     changed = [
-        replace(request, crf=20), replace(request, face="left"), replace(request, provenance=False), replace(request, dtype="float16"),
+        replace(request, crf=20), replace(request, face="left"),
+        replace(request, provenance=False), replace(request, dtype="float16"),
         replace(request, motion=replace(request.motion, seed=99)), replace(request, motion=replace(request.motion, steps=3)),
         replace(request, motion=replace(request.motion, controls=request.motion.controls.with_curves(head=Curve.constant(0)))),
     ]  # fmt: skip

@@ -152,9 +152,8 @@ def test_read_only_folder(vasa: Vasa, astronaut: Path, speech: Path, tmp_path: P
         assert_fails_well(vasa("render", astronaut, speech, "-o", "/proc/a.mp4", *SMOKE), 2, "/proc/a.mp4")
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
-    if os.geteuid() == 0:
-        if not _mount(locked, "ro"):
-            pytest.skip("running as root, and no right to mount a read-only folder")
+    if os.geteuid() == 0 and not _mount(locked, "ro"):
+        pytest.skip("running as root, and no right to mount a read-only folder")
     try:
         done = vasa("render", astronaut, speech, "-o", locked / "a.mp4", *SMOKE)
         assert_fails_well(done, 2, "locked", "another folder")

@@ -143,12 +143,18 @@ def test_ai_mark_is_in_the_file_unless_left_out(tmp_path: Path) -> None:
 
 
 def test_an_exception_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "a.mp4", SIZE, FPS, 50) as writer:
-        writer.write(frames(4))
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with VideoWriter(tmp_path / "a.mp4", SIZE, FPS, 50) as writer:
+            seen.append(writer)
+            writer.write(frames(4))
+            raise KeyboardInterrupt
+
+    seen: list[VideoWriter] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
-    assert writer._process is not None
-    assert writer._process.poll() is not None
+    assert seen[0]._process is not None
+    assert seen[0]._process.poll() is not None
 
 
 def test_an_older_video_survives_a_failure(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The `vasa` command: a Typer app whose commands live in `vasa_cli.commands`.
 
-Results go to stdout, everything else to stderr; exit codes are those of `vasa_cli.errors`. Heavy modules (torch, numpy, mediapipe)
-are imported inside commands only.
+Results go to stdout, everything else to stderr; exit codes are those of `vasa_cli.errors`. Heavy modules (torch, numpy,
+mediapipe) are imported inside commands only.
 """
 
 from __future__ import annotations

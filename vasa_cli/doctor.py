@@ -1,6 +1,6 @@
 """Look at everything that VASA needs and name the one command that mends what is missing.
 
-Uses only the standard library in this process; packages are imported in a child, so that a broken one cannot take the doctor along.
+Uses the standard library alone in this process; packages are imported in a child: a broken one cannot take the doctor along.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ CHILD_TIMEOUT = 120  # seconds; a first import of torch from a cold disk takes i
 # module -> the distribution that brings it
 PACKAGES = {
     "numpy": "numpy", "PIL": "pillow", "safetensors": "safetensors", "pydantic": "pydantic", "yaml": "pyyaml", "rich": "rich",
-    "platformdirs": "platformdirs", "soundfile": "soundfile", "soxr": "soxr", "ffmpeg": "ffmpeg-python", "imageio_ffmpeg": "imageio-ffmpeg",
+    "platformdirs": "platformdirs", "soundfile": "soundfile", "soxr": "soxr",
+    "ffmpeg": "ffmpeg-python", "imageio_ffmpeg": "imageio-ffmpeg",
 }  # fmt: skip
 
 _TORCH = """
 import json, torch
 cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-print(json.dumps({"version": torch.__version__, "cuda": cuda, "mps": torch.backends.mps.is_available(), "threads": torch.get_num_threads()}))
+mps = torch.backends.mps.is_available()
+print(json.dumps({"version": torch.__version__, "cuda": cuda, "mps": mps, "threads": torch.get_num_threads()}))
 """
 _MEDIAPIPE = """
 import json, cv2
@@ -90,9 +92,14 @@ def _child(code: str, *arguments: str) -> tuple[dict[str, Any] | None, str]:
     env = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "ignore"}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, errors="replace", timeout=CHILD_TIMEOUT, env=env,
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=CHILD_TIMEOUT,
+            env=env,
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
     except (OSError, subprocess.SubprocessError) as e:
         return None, f"{type(e).__name__}: {e}"
     try:
@@ -133,7 +140,8 @@ def mend_import(module: str, error: str) -> str:
     library = re.search(r"(lib[\w+-]+\.so[.\d]*)", error)
     if library and library[1].startswith(("libGL", "libgthread", "libglib")):
         version = _installed("opencv-contrib-python") or "4.11.0.86"
-        return f"python -m pip uninstall -y opencv-contrib-python && {PIP} --no-deps --force-reinstall opencv-contrib-python-headless=={version}"
+        headless = f"opencv-contrib-python-headless=={version}"
+        return f"python -m pip uninstall -y opencv-contrib-python && {PIP} --no-deps --force-reinstall {headless}"
     if library:
         packages = {"libsndfile": "libsndfile1", "libEGL": "libegl1", "libGLES": "libgles2", "libportaudio": "libportaudio2"}
         package = next((p for prefix, p in packages.items() if library[1].startswith(prefix)), library[1].split(".so")[0])

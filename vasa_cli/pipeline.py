@@ -12,6 +12,7 @@ All errors are `vasa_cli.errors.VasaError` subclasses with the command line's ex
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 FPS = Fraction(25)
 FACE_SUFFIX = ".safetensors"
+PARTS = ("basis", "speech", "motion")
 
 
 # ---------------------------------------------------------------------------------------------------- requests
@@ -43,8 +45,8 @@ FACE_SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class EncodeRequest:
-    """portrait: a photo, or a face file that `encode` wrote. face: 'largest', 'left', 'right' or an index. crop: x, y, width, height
-    in photo pixels, instead of looking for a face. cache_dir: None for the user's cache folder. use_cache: False encodes afresh."""
+    """portrait: a photo, or a face file that `encode` wrote. face: 'largest', 'left', 'right' or an index. crop: x, y, width,
+    height in photo pixels, instead of looking for a face. cache_dir: None is the user's cache. use_cache: False encodes anew."""
 
     portrait: Path
     output: Path | None = None
@@ -211,6 +213,9 @@ def _face_of(request: EncodeRequest, reporter: Reporter) -> tuple[FaceLatent, bo
     check_input(request.portrait, "portrait")
     if request.portrait.suffix.lower() == FACE_SUFFIX:
         return FaceLatent.load(request.portrait), True
+    logging.getLogger("matplotlib").setLevel(
+        logging.ERROR
+    )  # mediapipe brings it; its worries about a read-only home are not ours
     with reporter.stage("encode", "photo"), memory_guard_cpu():
         if request.use_cache:
             face, hit = open_cache(request).get_or_encode(request.portrait, face=request.face, crop=request.crop)
@@ -266,7 +271,7 @@ def motion_of(speech: Speech, options: MotionOptions, reporter: Reporter, models
         with clock("generate"):
             track = generate_motion(
                 features, options.controls.curves(frames, FPS), seed=options.seed, weights=options.weights,
-                steps=options.steps, device=device, progress=update,
+                steps=options.steps, device=device, progress=lambda done, total: update(frames * done // total, frames),
             )  # fmt: skip
     hashes = {**weight_hashes(options.weights), **track.hashes, "audio": speech.sha256}
     return replace(track, controls=options.controls.to_json(), hashes=hashes)
@@ -281,11 +286,16 @@ def fit_length(features: np.ndarray, frames: int) -> np.ndarray:
     return np.concatenate([features, np.repeat(features[-1:], frames - len(features), axis=0)])
 
 
-def weight_hashes(weights: str) -> dict[str, str]:
+def weight_hashes(weights: str, parts: tuple[str, ...] = PARTS) -> dict[str, str]:
     """Part to sha256 of the weight files in use. Raises WeightsError."""
     from vasa_cli.weights.registry import sha256_of
 
-    return {part: sha256_of(part, weights) for part in ("basis", "speech", "motion")}
+    return {part: sha256_of(part, weights) for part in parts}
+
+
+def parts_of(request: RenderRequest) -> tuple[str, ...]:
+    """The weights that this render needs: a finished motion wants the basis alone."""
+    return PARTS if request.track is None else ("basis",)
 
 
 # ---------------------------------------------------------------------------------------------------- render
@@ -301,12 +311,11 @@ def render(request: RenderRequest, reporter: Reporter | None = None, models: Mod
     started = time.perf_counter()
     check_render(request)
     container_of(request.output)
-    check_input(request.portrait, "portrait")
     check_output(request.output, overwrite=request.overwrite)
     find_ffmpeg()
+    weight_hashes(request.motion.weights, parts_of(request))
+    speech = load_speech(request.audio) if request.audio is not None else None  # before the heavy imports: it fails fast
     device = resolve_device(request.motion.device)
-    weight_hashes(request.motion.weights)
-    speech = load_speech(request.audio) if request.audio is not None else None  # first: it fails fast
     with clock("encode"):
         face, hit = _face_of(request.encode_request(), reporter)
     track = track_of(request, speech, reporter, models, clock)
@@ -323,10 +332,13 @@ def render(request: RenderRequest, reporter: Reporter | None = None, models: Mod
 
 
 def check_render(request: RenderRequest) -> None:
-    """Combinations that cannot be right. Raises UsageError."""
+    """Combinations that cannot be right, inputs that are not there. Raises UsageError, InputError."""
     if request.audio is None and request.track is None:
         raise UsageError("render needs AUDIO, or --motion FILE for a video without sound")
     inputs = [p for p in (request.portrait, request.audio, request.track) if p is not None]
+    for path, what in ((request.portrait, "portrait"), (request.audio, "recording"), (request.track, "motion file")):
+        if path is not None:
+            check_input(path, what)
     if any(_same_file(request.output, p) for p in inputs):
         raise UsageError(f"{request.output}: is also an input; choose another name with -o")
 

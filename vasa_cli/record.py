@@ -16,6 +16,7 @@ from vasa_cli.motion.controls import Controls
 from vasa_cli.pipeline import (
     FACE_SUFFIX,
     FPS,
+    PARTS,
     EncodeRequest,
     GenerateRequest,
     MotionOptions,
@@ -23,6 +24,7 @@ from vasa_cli.pipeline import (
     check_render,
     load_speech,
     open_cache,
+    parts_of,
     weight_hashes,
 )
 from vasa_cli.video.receipt import checked_input, read_receipt, receipt_path, stored_path
@@ -60,7 +62,11 @@ def receipt_of(
         "preset": request.motion.preset,
         "controls": track.controls,
         "steps": request.motion.steps,
-        "weights": {"name": request.motion.weights, **weight_hashes(request.motion.weights), "encoder": face.encoder_hash},
+        "weights": {
+            "name": request.motion.weights,
+            **weight_hashes(request.motion.weights, parts_of(request)),
+            "encoder": face.encoder_hash,
+        },
         "inputs": inputs,
         "options": {key: getattr(request, key) for key in OPTION_KEYS},
         "cache_hit": hit,
@@ -116,12 +122,25 @@ def request_from(
         device = kept.pop("device", None) or data["device"]
         motion = MotionOptions(
             Controls.default() if track is not None else Controls.from_json(data["controls"]),
-            data["preset"], data["seed"], weights["name"], data["steps"], device,
-        )  # fmt: skip
+            data["preset"],
+            data["seed"],
+            weights["name"],
+            data["steps"],
+            device,
+        )
         request = RenderRequest(
-            photo, sound, output if output is not None else receipt.parent / data["output"], motion, track,
-            options["face"], tuple(options["crop"]) if options["crop"] else None, data["dtype"], options["crf"], options["provenance"], **kept,
-        )  # fmt: skip
+            photo,
+            sound,
+            output if output is not None else receipt.parent / data["output"],
+            motion,
+            track=track,
+            face=options["face"],
+            crop=tuple(options["crop"]) if options["crop"] else None,
+            dtype=data["dtype"],
+            crf=options["crf"],
+            provenance=options["provenance"],
+            **kept,
+        )
         _same_weights(weights)
         return Repeat(request, data["frame_hash"], data["device"])
     except (KeyError, TypeError, ValueError, IndexError) as e:
@@ -129,10 +148,12 @@ def request_from(
 
 
 def _same_weights(weights: dict[str, str]) -> None:
-    for part, digest in weight_hashes(weights["name"]).items():
+    used = tuple(part for part in PARTS if part in weights)
+    for part, digest in weight_hashes(weights["name"], used).items():
         if weights[part] != digest:
+            was = weights[part][:12]
             raise WeightsError(
-                f"the {part} weights here ({digest[:12]}) are not those of the receipt ({weights[part][:12]}); install that vasa_cli"
+                f"the {part} weights here ({digest[:12]}) are not those of the receipt ({was}); install that vasa_cli"
             )
 
 
@@ -147,9 +168,9 @@ def motion_plan(request: GenerateRequest) -> dict[str, Any]:
     options = request.motion
     if request.output is not None:
         check_output(request.output, overwrite=request.overwrite, create=False)
-    device = resolve_device(options.device)
     weight_hashes(options.weights)
     speech = load_speech(request.audio)
+    device = resolve_device(options.device)
     frames = n_frames(speech.source_samples, speech.source_rate, FPS)
     return {
         "output": str(request.output),
@@ -168,7 +189,6 @@ def plan_of(request: RenderRequest) -> dict[str, Any]:
 
     check_render(request)
     container = container_of(request.output)
-    check_input(request.portrait, "portrait")
     check_output(request.output, overwrite=request.overwrite, create=False)
     sound = ", aac" if request.audio is not None else ""
     encoder = f"{container}: libx264 crf {request.crf}{sound} (ffmpeg {version(find_ffmpeg())})"

@@ -187,9 +187,20 @@ def _request(row: Row, folder: Path, shared: Shared) -> Job:
     output = (shared.output_dir or folder) / (row.output or f"{job_id}.mp4")
     container_of(output)
     request = RenderRequest(
-        folder / row.portrait, folder / row.audio if row.audio else None, output, motion, folder / row.motion if row.motion else None,
-        row.face, _crop(row.crop), shared.dtype, row.crf, shared.provenance, shared.cache_dir, shared.use_cache, shared.overwrite,
-    )  # fmt: skip
+        folder / row.portrait,
+        folder / row.audio if row.audio else None,
+        output,
+        motion,
+        track=folder / row.motion if row.motion else None,
+        face=row.face,
+        crop=_crop(row.crop),
+        dtype=shared.dtype,
+        crf=row.crf,
+        provenance=shared.provenance,
+        cache_dir=shared.cache_dir,
+        use_cache=shared.use_cache,
+        overwrite=shared.overwrite,
+    )
     return Job(job_id, request)
 
 

@@ -71,9 +71,15 @@ DistanceFlag = Annotated[
 ]
 EmotionFlag = Annotated[
     list[str] | None,
-    _option("--emotion", "-e", metavar="NAME=W", help="Emotion weight 0..1, repeatable: happy, sad, angry, surprised, afraid, disgusted, contempt.",
-            panel=MOTION, show_default=False),
-]  # fmt: skip
+    _option(
+        "--emotion",
+        "-e",
+        metavar="NAME=W",
+        help="Weight 0..1, repeatable: happy, sad, angry, surprised, afraid, disgusted, contempt.",
+        panel=MOTION,
+        show_default=False,
+    ),
+]
 HeadFlag = Annotated[float | None, _option("--head", help="Size of head movement, 0..2.", panel=MOTION, show_default=False)]
 BrowsFlag = Annotated[float | None, _option("--brows", help="Size of brow movement, 0..2.", panel=MOTION, show_default=False)]
 BlinkFlag = Annotated[float | None, _option("--blink", help="Blinking, 0..2.", panel=MOTION, show_default=False)]

@@ -107,9 +107,18 @@ def render(
     from vasa_cli.record import parse_crop
 
     request = RenderRequest(
-        portrait, audio, output or default_output(portrait, audio or motion), options, motion, face, parse_crop(crop), check_dtype(dtype),
-        18 if crf is None else crf, not no_provenance, **kept,
-    )  # fmt: skip
+        portrait,
+        audio,
+        output or default_output(portrait, audio or motion),
+        options,
+        track=motion,
+        face=face,
+        crop=parse_crop(crop),
+        dtype=check_dtype(dtype),
+        crf=18 if crf is None else crf,
+        provenance=not no_provenance,
+        **kept,
+    )
     _run(request, dry_run=dry_run, quiet=quiet, as_json=as_json)
 
 

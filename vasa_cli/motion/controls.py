@@ -1,7 +1,7 @@
 """What the user asks of a motion: gaze, head distance, emotion and the size of each part's movement.
 
 A control is a constant or a list of keyframes in seconds. Between keyframes it eases (smoothstep), outside them it holds; with
-`repeat` the keyframes recur every so many seconds. Validation of user input lives in `presets.py`; here values are already in range.
+`repeat` the keyframes recur every so many seconds. Validation of user input lives in `presets.py`; here values are in range.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ SCALE_RANGE = (0.0, 2.0)  # 1.0 = as generated
 class ControlCurves:
     """Controls sampled at frame times, all float32.
 
-    gaze (T, 2) degrees: yaw + = right of the picture, pitch + = up; distance (T,) relative to the photo; emotion (T, 7) weights 0..1
-    in the order of EMOTIONS; head, brows, blink, mouth (T,) scales, 1 = as generated.
+    gaze (T, 2) degrees: yaw + = right of the picture, pitch + = up; distance (T,) relative to the photo; emotion (T, 7) weights
+    0..1 in the order of EMOTIONS; head, brows, blink, mouth (T,) scales, 1 = as generated.
     """
 
     gaze: np.ndarray
@@ -118,7 +118,8 @@ class Controls:
         return ControlCurves(**sampled)
 
     def with_curves(self, **curves: Curve) -> Controls:
-        return replace(self, **curves)
+        changed: dict[str, Any] = dict(curves)
+        return replace(self, **changed)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers: each curve as rows [seconds, value...]."""

@@ -202,7 +202,8 @@ def _explain(error: ValidationError) -> str:
     if kind == "missing":
         return f"{label} is missing"
     if key in ("gaze", "emotion") and len(path) == 1:
-        return f"{label} = {found!r}: expected a mapping such as {'{yaw: 10, pitch: -3}' if key == 'gaze' else '{happy: 0.6}'}, or keyframes"
+        example = "{yaw: 10, pitch: -3}" if key == "gaze" else "{happy: 0.6}"
+        return f"{label} = {found!r}: expected a mapping such as {example}, or keyframes"
     return f"{label} = {found!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 

@@ -45,7 +45,7 @@ def container_of(path: Path) -> str:
 def encode_command(
     part: Path, container: str, size: tuple[int, int], fps: Fraction, frames: int, audio: Path | None, crf: int, mark: bool
 ) -> list[str]:
-    """The ffmpeg call: raw RGB on stdin and the audio file become H.264 (bt709, yuv420p) and AAC of exactly frames/fps seconds."""
+    """The ffmpeg call: raw RGB on stdin and the audio file become H.264 (bt709, yuv420p) and AAC, exactly frames/fps seconds."""
     import ffmpeg
 
     rate = f"{fps.numerator}/{fps.denominator}"
@@ -55,7 +55,8 @@ def encode_command(
     picture = picture.filter("scale", out_color_matrix="bt709", out_range="tv", flags=exact).filter("format", "yuv420p")
     picture = picture.filter("setparams", range="tv", colorspace="bt709", color_primaries="bt709", color_trc="bt709")
     options: dict[str, Any] = {
-        "format": container, "vcodec": "libx264", "preset": "veryfast", "crf": crf, "x264-params": f"threads={X264_THREADS}:lookahead-threads=1",
+        "format": container, "vcodec": "libx264", "preset": "veryfast", "crf": crf,
+        "x264-params": f"threads={X264_THREADS}:lookahead-threads=1",
         "map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact", "flags:v": "+bitexact", "flags:a": "+bitexact",
     }  # fmt: skip
     if container in ("mp4", "mov"):
@@ -140,7 +141,7 @@ class VideoWriter:
         assert self._process is not None
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(memoryview(np.ascontiguousarray(frames)).cast("B"))
+            self._process.stdin.write(np.ascontiguousarray(frames).data.cast("B"))
         except OSError as e:  # a broken pipe: ffmpeg has ended; its own words say why
             raise self._failure() from e
         self.written += len(frames)
