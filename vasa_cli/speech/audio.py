@@ -125,8 +125,8 @@ def _read_ffmpeg(path: Path) -> tuple[np.ndarray, int]:
     from vasa_cli.video.ffmpeg import find_ffmpeg
 
     graph = (
-        ffmpeg.input(str(path.resolve()))
-        .audio.output("pipe:", format="wav", acodec="pcm_s16le", ac=1)
+        ffmpeg.input(str(path.resolve()))["a:0"]
+        .output("pipe:", format="wav", acodec="pcm_s16le", ac=1)
         .global_args("-v", "error", "-nostdin")
     )
     command = ffmpeg.compile(graph, cmd=str(find_ffmpeg()))
