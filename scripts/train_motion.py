@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,17 @@ from vasa_cli.motion.transformer import MotionConfig, MotionTransformer, paper_s
 from vasa_cli.motion.windows import SamplerConfig
 from vasa_cli.training import motion_features
 from vasa_cli.training.lags import lag_of
+from vasa_cli.training.motion_clips import clip_paths
 from vasa_cli.training.motion_data import Sequence, load_sequences, with_features
 from vasa_cli.training.motion_eval import score, speak
-from vasa_cli.training.motion_train import POSE, Talk, TrainConfig, build_pool, lively_motion, train
+from vasa_cli.training.motion_rig import rig_mouths
+from vasa_cli.training.motion_taught import fit_mouths, taught
+from vasa_cli.training.motion_train import POSE, Talk, TrainConfig, build_pool, lip_functionals, lively_motion, train
 from vasa_cli.training.motion_voice import fit_voice, loud_frames
 from vasa_cli.weights import registry
 
 ROOT = Path(__file__).resolve().parent.parent
+TOLD_GAIN = 1.25
 
 
 def talks(
@@ -43,7 +48,36 @@ def talks(
         tracks = [with_features(s, lambda p, v=v: extract(p, v), lag).features for v in range(versions)]
         mouth = basis.blocks["mouth"]
         motion = np.concatenate([lively_motion(s, basis, POSE + mouth.start), s.dynamics[:, mouth]], 1)
-        out.append(Talk(motion, [t for t in tracks if t is not None], weight))
+        out.append(Talk(motion, [t for t in tracks if t is not None], weight, s.source == "grid_s1"))
+    return out
+
+
+def rig_talks(
+    folder: Path, spoken: list[Talk], extract: motion_features.Extractor, versions: int, weight: float, basis: DynamicsBasis
+) -> list[Talk]:
+    """FACEGOOD: another voice, its lip opening and width only."""
+    mouth = slice(POSE + basis.blocks["mouth"].start, POSE + basis.blocks["mouth"].stop)
+    mouths = np.concatenate([t.motion[:, mouth] for t in spoken])
+    lips = mouths @ lip_functionals(basis)[:, basis.blocks["mouth"]].T
+    out = []
+    for name, z in rig_mouths(folder, mouths, lips).items():
+        tracks = [extract(folder / f"{name}.flac", v) for v in range(versions)]
+        n = min(len(z), len(tracks[0]))
+        out.append(Talk(np.concatenate([np.zeros((n, mouth.start), np.float32), z[:n]], 1), [t[:n] for t in tracks], weight))
+    return out
+
+
+def taught_talks(args: argparse.Namespace, grid: list[Sequence], basis: DynamicsBasis) -> list[Talk]:
+    """Voices of the speech corpus with the teacher's lips. The teacher's regression is timid on strange voices: TOLD_GAIN makes
+    up for it.
+    """
+    mouth = basis.blocks["mouth"]
+    names = [p.stem for p in clip_paths(args.data, "grid_s1")]
+    slope = fit_mouths(args.taught, grid, names, mouth) * TOLD_GAIN
+    out = []
+    for z, versions in taught(args.taught, slope, args.work / f"features_taught{args.feature_cache}", args.taught_pieces):
+        motion = np.concatenate([np.zeros((len(z), POSE + mouth.start), np.float32), z], 1)
+        out.append(Talk(motion.astype(np.float32), versions, 0.7))
     return out
 
 
@@ -76,7 +110,7 @@ def save(model: MotionModel, path: Path, weights: str) -> None:
     tensors, meta = to_tensors(model)
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, str(path), metadata=meta)
     path.chmod(0o644)
-    if path.parent == ROOT / "vasa_cli" / "weights":
+    if path.resolve().parent == ROOT / "vasa_cli" / "weights":
         registry.record("motion", weights)
 
 
@@ -88,7 +122,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--features", choices=("mel", "speech"), default="speech")
     parser.add_argument("--feature-cache", default="", help="name of the feature cache; change it when the speech weights change")
     parser.add_argument("--versions", type=int, default=4, help="feature versions a clip: the clean one and augmented ones")
-    parser.add_argument("--objective", choices=("flow", "x0"), default="flow")
+    parser.add_argument("--objective", choices=("flow", "x0"), default="x0")
     parser.add_argument("--size", choices=("small", "paper", "smoke"), default="small")
     parser.add_argument(
         "--start",
@@ -98,6 +132,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--others-weight", type=float, default=0.5, help="weight of the mouths of talkers other than GRID's")
+    parser.add_argument("--no-rig", action="store_true", help="leave FACEGOOD out")
+    parser.add_argument(
+        "--taught", type=Path, help="corpus folder of the speech encoder (pool/, teach_lips/): many voices with told lips"
+    )
+    parser.add_argument("--taught-pieces", type=int, default=20, help="pieces a voice")
     parser.add_argument("--limit", type=int, default=0, help="GRID clips to train on; 0 = all (short trials)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="field of TrainConfig")
     parser.add_argument(
@@ -112,13 +151,17 @@ def main() -> None:
     args = parse()
     torch.set_num_threads(1)
     basis = DynamicsBasis.load()
-    raw = motion_features.mel_features if args.features == "mel" else motion_features.speech_features
+    weights = "smoke" if args.size == "smoke" else "default"
+    raw = motion_features.mel_features if args.features == "mel" else partial(motion_features.speech_features, weights=weights)
     extract = motion_features.cached(raw, args.work / f"features_{args.features}{args.feature_cache}")
     grid = load_sequences(args.data, ("grid_s1",), held_out=False, cache=args.work)[: args.limit or None]
     lively = load_sequences(args.data, ("anitalker", "liveportrait"), held_out=False, cache=args.work)
     spoken = talks(grid, extract, args.versions, 1.0, basis)
     others = talks(lively, extract, args.versions, args.others_weight, basis)
-    pool = build_pool(spoken, others, [s for s in lively if not s.name.startswith("s")], basis)
+    if not args.no_rig:
+        others += rig_talks(args.data / "facegood", spoken, extract, args.versions, args.others_weight, basis)
+    told = taught_talks(args, grid, basis) if args.taught else []
+    pool = build_pool(spoken, others, [s for s in lively if not s.name.startswith("s")], basis, told)
     config = MotionConfig(features=len(pool.stats.feature_mean), motion=6 + basis.size, objective=args.objective)
     if args.size == "paper":
         config = paper_size(config)
@@ -157,7 +200,7 @@ def main() -> None:
                     flush=True,
                 )
         if args.out:
-            save(model, args.out, "smoke" if args.size == "smoke" else "default")
+            save(model, args.out, weights)
 
     start = None
     if args.start:

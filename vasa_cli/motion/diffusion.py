@@ -7,7 +7,6 @@ deterministic once the noise is drawn.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,48 +19,55 @@ Denoiser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (x (B, W, D),
 class Objective(Protocol):
     """What training and sampling need to know."""
 
-    def noisy(self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def noisy(
+        self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor, pace: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Clean (B, W, D), noise, t (B,) -> network input x_t and training target."""
 
-    def clean(self, output: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def clean(self, output: torch.Tensor, x: torch.Tensor, t: torch.Tensor, pace: torch.Tensor | None = None) -> torch.Tensor:
         """Network output at x_t -> estimate of the clean motion."""
 
-    def sample(self, network: Denoiser, noise: torch.Tensor, steps: int) -> torch.Tensor:
+    def sample(self, network: Denoiser, noise: torch.Tensor, steps: int, pace: torch.Tensor | None = None) -> torch.Tensor:
         """Noise (B, W, D) -> motion (B, W, D)."""
 
 
-def _column(t: torch.Tensor) -> torch.Tensor:
-    return t[:, None, None]
+def _levels_of(t: torch.Tensor, pace: torch.Tensor | None) -> torch.Tensor:
+    """(B,) -> (B, 1, D) or (B, 1, 1): each number's own time."""
+    column = t[:, None, None]
+    return column if pace is None else column * pace.to(t.device)
 
 
 @dataclass(frozen=True)
 class X0Diffusion:
-    """Predicts the clean motion (VASA-1). Cosine schedule: x_t = a x0 + s noise, a = sin(pi t / 2), s = cos(pi t / 2) (Nichol
-    and Dhariwal 2021).
+    """Predicts the clean motion (VASA-1).
+
+    Cosine schedule: x_t = a x0 + s noise, a = sin(pi t / 2), s = cos(pi t / 2) (Nichol and Dhariwal 2021).
     """
 
     t_min: float = 0.02
 
     def _levels(self, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        angle = _column(t.clamp(self.t_min, 1.0)) * (torch.pi / 2)
+        angle = t.clamp(self.t_min, 1.0) * (torch.pi / 2)
         return angle.sin(), angle.cos()
 
-    def noisy(self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        a, s = self._levels(t)
+    def noisy(
+        self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor, pace: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        a, s = self._levels(_levels_of(t, pace))
         return a * x0 + s * noise, x0
 
-    def clean(self, output: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def clean(self, output: torch.Tensor, x: torch.Tensor, t: torch.Tensor, pace: torch.Tensor | None = None) -> torch.Tensor:
         return output
 
-    def sample(self, network: Denoiser, noise: torch.Tensor, steps: int) -> torch.Tensor:
-        """DDIM, eta = 0: Song et al. 2021, eq. 12."""
-        times = torch.linspace(0, 1, steps + 1, device=noise.device)
+    def sample(self, network: Denoiser, noise: torch.Tensor, steps: int, pace: torch.Tensor | None = None) -> torch.Tensor:
+        """DDIM, eta = 0: Song et al. 2021, eq. 12; the last step returns the clean estimate."""
         x = noise
-        for now, after in itertools.pairwise(times):
-            t, u = now.expand(len(x)), after.expand(len(x))
+        for i in range(steps):
+            t = torch.full((len(x),), i / steps, device=x.device)
             x0 = network(x, t)
-            (a, s), (a2, s2) = self._levels(t), self._levels(u)
-            x = a2 * x0 + s2 * (x - a * x0) / s
+            a, s = self._levels(_levels_of(t, pace))
+            a2, s2 = self._levels(_levels_of(t + 1 / steps, pace))
+            x = x0 if i + 1 == steps else a2 * x0 + s2 * (x - a * x0) / s
         return x
 
 
@@ -69,19 +75,24 @@ class X0Diffusion:
 class FlowMatching:
     """Predicts the velocity of the straight path from noise to motion (Lipman et al. 2023, eq. 20-23 with sigma_min = 0)."""
 
-    def noisy(self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        u = _column(t)
+    def noisy(
+        self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor, pace: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        u = _levels_of(t, pace)
         return u * x0 + (1 - u) * noise, x0 - noise
 
-    def clean(self, output: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        return x + (1 - _column(t)) * output
+    def clean(self, output: torch.Tensor, x: torch.Tensor, t: torch.Tensor, pace: torch.Tensor | None = None) -> torch.Tensor:
+        return x + (1 - _levels_of(t, pace)) * output
 
-    def sample(self, network: Denoiser, noise: torch.Tensor, steps: int) -> torch.Tensor:
-        """Euler's method from t = 0 to 1."""
-        times = torch.linspace(0, 1, steps + 1, device=noise.device)
+    def sample(self, network: Denoiser, noise: torch.Tensor, steps: int, pace: torch.Tensor | None = None) -> torch.Tensor:
+        """Euler's method from t = 0 to 1; where `pace` holds time back, the last step goes all the way."""
         x = noise
-        for now, after in itertools.pairwise(times):
-            x = x + (after - now) * network(x, now.expand(len(x)))
+        for i in range(steps):
+            t = torch.full((len(x),), i / steps, device=x.device)
+            velocity = network(x, t)
+            now = _levels_of(t, pace)
+            after = torch.ones_like(now) if i + 1 == steps else _levels_of(t + 1 / steps, pace)
+            x = x + (after - now) * velocity
         return x
 
 

@@ -35,7 +35,8 @@ class MotionConfig:
     window: int = 50
     past: int = 10
     dropout: float = 0.1
-    objective: str = "flow"
+    objective: str = "x0"
+    mouth_pace: float = 0.25  # how far the noise of the mouth is taken away before the last step (`diffusion`)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)

@@ -14,7 +14,7 @@ import torch
 
 from vasa_cli.motion.diffusion import objective, window_noise
 from vasa_cli.motion.model import MotionModel
-from vasa_cli.motion.transformer import Conditions
+from vasa_cli.motion.transformer import Conditions, MotionConfig
 
 Progress = Callable[[int, int], None]
 
@@ -106,6 +106,13 @@ def guided(
     return run
 
 
+def mouth_pace(config: MotionConfig, mouth: slice) -> torch.Tensor:
+    """(D,) pace of the noise: 1, and the mouth's own."""
+    out = torch.ones(config.motion)
+    out[mouth] = config.mouth_pace
+    return out
+
+
 def temperature(model: MotionModel, mouth: slice, config: SamplerConfig) -> torch.Tensor:
     """(D,) scale of the initial noise; `mouth` is the mouth's slice of the D numbers."""
     out = torch.full((model.config.motion,), config.rest_temperature)
@@ -130,12 +137,12 @@ def generate_windows(
     speech = model.normalise_features(features)
     motion = np.zeros((frames, c.motion), np.float32)
     starts = window_starts(frames, c.window, config.overlap)
-    scale = temperature(model, mouth, config)
+    scale, pace = temperature(model, mouth, config), mouth_pace(c, mouth)
     device = next(model.network.parameters()).device
     for i, start in enumerate(starts):
         conditions = conditions_at(model, speech, motion, controls, start)
         noise = window_noise(seed, i, (c.window, c.motion), scale)[None].to(device)
-        made = objective(c.objective).sample(guided(model, conditions, config), noise, config.steps)[0].cpu().numpy()
+        made = objective(c.objective).sample(guided(model, conditions, config), noise, config.steps, pace)[0].cpu().numpy()
         size = min(c.window, frames - start)
         fade = np.ones((size, 1), np.float32)
         if i:

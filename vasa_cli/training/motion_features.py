@@ -53,25 +53,25 @@ def cached(extract: Extractor, folder: Path) -> Extractor:
     return run
 
 
-def speech_features(path: Path, version: int = 0) -> np.ndarray:
-    """(T, F) of the product's speech encoder. Versions above 0 hear other voices, rooms and microphones (changed in the mel
-    domain, timing kept).
+def speech_features(path: Path, version: int = 0, weights: str = "default") -> np.ndarray:
+    """(T, F) of the product's speech encoder. Versions above 0 hear other voices, rooms and microphones (timing kept)."""
+    clean, samples = _clean(path, weights)
+    return other_voice(clean, samples, version, weights) if version else clean
+
+
+def other_voice(clean: np.ndarray, samples: np.ndarray, version: int, weights: str = "default") -> np.ndarray:
+    """Features of the sound changed in the mel domain: phonetics and loudness anew, pitch as it was. clean (T, F), samples
+    (N,).
     """
     import torch
 
     from vasa_cli.speech import mel
-    from vasa_cli.speech.audio import load_speech
     from vasa_cli.speech.features import PHONETIC, loudness
     from vasa_cli.training.speech_augment import AugmentConfig, augment
 
-    encoder = _encoder()
-    samples = load_speech(path).samples
-    clean = encoder.features(samples)
-    if not version:
-        return clean
+    encoder = _encoder(weights)
     rng = torch.Generator().manual_seed(version * 100_003 + len(samples))
-    frames = len(clean)
-    power = mel.mel_power_db(mel.pad_whole(torch.from_numpy(samples), frames * mel.MELS_PER_FRAME))
+    power = mel.mel_power_db(mel.pad_whole(torch.from_numpy(samples), len(clean) * mel.MELS_PER_FRAME))
     power = augment(power[None], AugmentConfig(), rng)
     raw = torch.cat([encoder.mel_features(power)[0], loudness(power[0], mel.follow_level(power[0]))[:, None]], 1)
     n = PHONETIC + 1
@@ -81,7 +81,16 @@ def speech_features(path: Path, version: int = 0) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _encoder() -> SpeechEncoder:
+def _clean(path: Path, weights: str) -> tuple[np.ndarray, np.ndarray]:
+    """Clean features and samples of the file that was asked for last (its versions come one after another)."""
+    from vasa_cli.speech.audio import load_speech
+
+    samples = load_speech(path).samples
+    return _encoder(weights).features(samples), samples
+
+
+@lru_cache(maxsize=2)
+def _encoder(weights: str) -> SpeechEncoder:
     from vasa_cli.speech.features import SpeechEncoder
 
-    return SpeechEncoder.from_weights("default")
+    return SpeechEncoder.from_weights(weights)

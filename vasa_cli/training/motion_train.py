@@ -21,6 +21,7 @@ from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.diffusion import objective
 from vasa_cli.motion.model import Statistics
 from vasa_cli.motion.transformer import Conditions, MotionConfig, MotionTransformer
+from vasa_cli.motion.windows import mouth_pace
 from vasa_cli.training.motion_data import Sequence, open_eyes
 
 POSE = 6
@@ -37,7 +38,8 @@ class TrainConfig:
     decay: float = 0.05
     ema: float = 0.997
     seed: int = 0
-    others_share: float = 0.25  # windows of talkers other than GRID's, with their own head, sound and mouth
+    others_share: float = 0.25  # windows of tracked or rigged talkers other than GRID's
+    taught_share: float = 0.35  # windows of voices whose lips a teacher told
     drop_control: float = 0.1
     drop_audio: float = 0.1
     drop_past: float = 0.5
@@ -53,11 +55,14 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Talk:
-    """A clip with sound: motion (T, D) natural units, features: versions of (T, F), weight of its mouth in the loss."""
+    """A clip with sound: motion (T, D) natural units, features: versions of (T, F), weight of its mouth in the loss; graft: it
+    has no lively head.
+    """
 
     motion: np.ndarray
     features: list[np.ndarray]
     mouth_weight: float = 1.0
+    graft: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Pool:
 
     grid: list[Talk]
     others: list[Talk]
+    taught: list[Talk]
     lively: list[np.ndarray]
     lively_share: np.ndarray
     stats: Statistics
@@ -128,7 +134,9 @@ def symmetric_lids(slope: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
     return (0.5 * (z + matrix @ z))[lids].astype(np.float32)
 
 
-def build_pool(grid: list[Talk], others: list[Talk], lively: list[Sequence], basis: DynamicsBasis) -> Pool:
+def build_pool(
+    grid: list[Talk], others: list[Talk], lively: list[Sequence], basis: DynamicsBasis, taught: list[Talk] | None = None
+) -> Pool:
     """Statistics and weights from the data. Loss weights follow the spread in IOD: a number that moves little counts little."""
     mouth = slice(POSE + basis.blocks["mouth"].start, POSE + basis.blocks["mouth"].stop)
     rest = [lively_motion(s, basis, mouth.start) for s in lively]
@@ -154,7 +162,18 @@ def build_pool(grid: list[Talk], others: list[Talk], lively: list[Sequence], bas
     lips[:, POSE:] = lip_functionals(basis)
     lips[:, : mouth.start] = 0
     spread = (talk @ lips[:, mouth].T).std(0)
-    return Pool(grid, others, rest, share / share.sum(), stats, matrix, weight, lips * stats.motion_std / spread[:, None], mouth)
+    return Pool(
+        grid,
+        others,
+        taught or [],
+        rest,
+        share / share.sum(),
+        stats,
+        matrix,
+        weight,
+        lips * stats.motion_std / spread[:, None],
+        mouth,
+    )
 
 
 class Batches:
@@ -168,8 +187,12 @@ class Batches:
     def _window(self) -> dict[str, np.ndarray]:
         """One window with its past, all (K + W, ...)."""
         rng, c, m = self.rng, self.config, self.model
-        other = len(self.pool.others) > 0 and rng.random() < c.others_share
-        talks = self.pool.others if other else self.pool.grid
+        dice = rng.random()
+        talks = self.pool.grid
+        if self.pool.others and dice < c.others_share:
+            talks = self.pool.others
+        elif self.pool.taught and dice > 1 - c.taught_share:
+            talks = self.pool.taught
         talk = talks[rng.integers(len(talks))]
         n = len(talk.motion)
         speed = 1 + c.warp * rng.uniform(-1, 1)
@@ -183,7 +206,7 @@ class Batches:
         motion = lookup(talk.motion, at)
         if rng.random() < 0.5:
             motion = motion @ self.pool.mirror.T
-        if not other:
+        if talk.graft:
             motion[:, : self.pool.mouth.start] = self._lively(len(at))
         features = (features - self.feature_scale[0]) / self.feature_scale[1]
         features = features + c.feature_noise * (
@@ -266,10 +289,11 @@ def loss_of(
     if network.config.objective == "flow":
         t = torch.sigmoid(torch.randn(len(x0)))  # logit-normal: the middle of the path is the hard part (Esser et al. 2024)
     t = torch.where(torch.rand(len(x0)) < 0.15, torch.zeros_like(t), t)  # few-step sampling leans on the first step
-    x, target = goal.noisy(x0, torch.randn_like(x0), t)
+    pace = mouth_pace(network.config, pool.mouth)
+    x, target = goal.noisy(x0, torch.randn_like(x0), t, pace)
     with torch.autocast("cpu", torch.bfloat16, enabled=c.half):
         out = network(x, t, conditions).float()
-    clean = goal.clean(out, x, t)
+    clean = goal.clean(out, x, t, pace)
     weight = torch.from_numpy(pool.loss_weight)[None].repeat(len(x0), 1)  # (B, D)
     weight[:, pool.mouth] *= mouth_weight[:, None]
     weight[:, : pool.mouth.start] *= c.rest
