@@ -30,12 +30,12 @@ def astronaut(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """0.6 s of speech, 22050 Hz: 15 frames."""
+    """0.24 s of speech, 22050 Hz: 6 frames."""
     import soundfile
 
     samples, rate = soundfile.read(SPEECH)
     path = tmp_path_factory.mktemp("speech") / "speech.wav"
-    soundfile.write(path, samples[int(0.4 * rate) : int(1.0 * rate)], rate)
+    soundfile.write(path, samples[int(0.4 * rate) : int(0.64 * rate)], rate)
     return path
 
 

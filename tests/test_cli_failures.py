@@ -176,10 +176,10 @@ def _unmount(folder: Path) -> None:
 def test_full_disk(vasa: Vasa, face: Path, tone: Callable[..., Path], tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if not _mount(disk, "size=40k"):
+    if not _mount(disk, "size=16k"):
         pytest.skip("needs the right to mount a small disk (tests/test_video.py simulates one)")
     try:
-        done = vasa("render", face, tone("a.wav", seconds=1.0), "-o", disk / "a.mp4", *SMOKE)
+        done = vasa("render", face, tone("a.wav", seconds=0.4), "-o", disk / "a.mp4", *SMOKE)
         assert_fails_well(done, 7, "a.mp4", "no space left")
         assert list(disk.iterdir()) == []
     finally:
@@ -200,7 +200,7 @@ def fake_ffmpeg(tmp_path: Path) -> Callable[[str], dict[str, str]]:
 def test_ffmpeg_killed_midway(
     vasa: Vasa, face: Path, speech: Path, out: Path, fake_ffmpeg: Callable[[str], dict[str, str]]
 ) -> None:
-    env = fake_ffmpeg('for last; do :; done; echo half > "${last#file:}"; head -c 3000000 >/dev/null; kill -9 $$')
+    env = fake_ffmpeg('for last; do :; done; echo half > "${last#file:}"; head -c 1000000 >/dev/null; kill -9 $$')
     assert_fails_well(vasa("render", face, speech, "-o", out, *SMOKE, env=env), 7, "killed", "a.mp4")
     nothing_left(out)
 
@@ -218,7 +218,7 @@ def test_ffmpeg_that_fails_or_is_missing(
 def test_interrupted(
     face: Path, tone: Callable[..., Path], out: Path, environment: dict[str, str], number: signal.Signals
 ) -> None:
-    long = tone("long.wav", seconds=120)
+    long = tone("long.wav", seconds=60)
     command = [sys.executable, "-m", "vasa_cli", "render", str(face), str(long), "-o", str(out), *SMOKE]
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

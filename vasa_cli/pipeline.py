@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vasa_cli.errors import InputError, UsageError
-from vasa_cli.files import check_input, check_output, whole_file
+from vasa_cli.files import check_input, check_output, sort_header, whole_file
 from vasa_cli.motion.controls import Controls
 from vasa_cli.progress import Reporter
 
@@ -197,6 +197,7 @@ def encode(request: EncodeRequest, reporter: Reporter | None = None) -> EncodeRe
     if request.output is not None:
         with whole_file(request.output) as part:
             face.save(part)
+            sort_header(part)
     return EncodeResult(face, hit, time.perf_counter() - start, request.output)
 
 
@@ -255,6 +256,7 @@ def generate(request: GenerateRequest, reporter: Reporter | None = None, models:
     if request.output is not None:
         with whole_file(request.output) as part:
             track.save(part)
+            sort_header(part)
     return GenerateResult(track, time.perf_counter() - start, request.output)
 
 

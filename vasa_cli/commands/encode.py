@@ -45,6 +45,10 @@ def encode(
         common.emit_plan({"output": str(output) if output else "the cache", "face_cached": face_is_cached(request)}, as_json)
         return
     result = pipeline.encode(request, make_reporter(quiet=quiet))
+    if output is None and not pipeline.cached_file(request, result.face).is_file():
+        raise UsageError(
+            f"{pipeline.open_cache(request).root}: the cache cannot be written; name a file with -o, or set VASA_CACHE_DIR"
+        )
     place = output if output is not None else pipeline.cached_file(request, result.face)
     data = {
         "output": str(place),
