@@ -29,7 +29,7 @@ from vasa_cli.training.motion_eval import score, speak
 from vasa_cli.training.motion_rig import rig_mouths
 from vasa_cli.training.motion_taught import fit_mouths, taught
 from vasa_cli.training.motion_train import POSE, Talk, TrainConfig, build_pool, lip_functionals, lively_motion, train
-from vasa_cli.training.motion_voice import fit_voice, loud_frames
+from vasa_cli.training.motion_voice import fit_voice, loud_frames, with_silence
 from vasa_cli.weights import registry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,19 +86,24 @@ def listen(clips: list[Sequence], extract: motion_features.Extractor) -> list[Se
     return [with_features(s, lambda p: extract(p, 0), 0) for s in clips if s.audio is not None]
 
 
-def hear(clips: list[Sequence], extract: motion_features.Extractor, versions: int, stats: Statistics) -> VoiceActivity:
-    """Fit the voice activity network on the sound alone, every version of it."""
-    pairs = []
+def hear(
+    clips: list[Sequence], extract: motion_features.Extractor, versions: int, stats: Statistics, weights: str
+) -> VoiceActivity:
+    """Fit the voice activity network on the sound alone: every version of it, and a third of the clips with silence around."""
+    rng = np.random.default_rng(0)
+    groups = []  # one a clip, so that no version of a test clip is trained on
     for s in clips:
-        for v in range(versions) if s.audio is not None else ():
-            f = extract(s.audio, v)  # type: ignore[arg-type]
-            # type: ignore[arg-type]
-            pairs.append(
-                (np.clip((f - stats.feature_mean) / stats.feature_std, -5, 5).astype(np.float32), loud_frames(s.audio, len(f)))
-            )
-    # whole clips, so that no version of a test clip is trained on
-    order = np.random.default_rng(0).permutation(len(pairs) // versions)
-    voice, accuracy = fit_voice([pairs[i * versions + v] for i in order for v in range(versions)])
+        if s.audio is None:
+            continue
+        tracks = [extract(s.audio, v) for v in range(versions)]
+        labels = [loud_frames(s.audio, len(f)) for f in tracks]
+        if weights and rng.random() < 0.35:
+            sound, label = with_silence(s.audio, len(tracks[0]), rng)
+            tracks.append(motion_features.listen(sound, weights))
+            labels.append(label)
+        normal = [np.clip((f - stats.feature_mean) / stats.feature_std, -5, 5).astype(np.float32) for f in tracks]
+        groups.append(list(zip(normal, labels, strict=True)))
+    voice, accuracy = fit_voice([pair for i in rng.permutation(len(groups)) for pair in groups[i]])
     print(f"voice activity: accuracy {accuracy:.3f} on clips left out", flush=True)
     return voice
 
@@ -178,7 +183,7 @@ def main() -> None:
         "strangers": listen(load_sequences(args.data, ("strangers",), held_out=True, cache=args.work), extract),
     }
 
-    voice = hear(grid[::4] + lively, extract, args.versions, pool.stats)
+    voice = hear(grid[::4] + lively, extract, args.versions, pool.stats, weights if args.features == "speech" else "")
     settings = {"features": args.features, "sampler": asdict(SamplerConfig(**json.loads(args.sampler)))}
 
     def evaluate(average: MotionTransformer, step: int) -> None:

@@ -94,3 +94,8 @@ def _encoder(weights: str) -> SpeechEncoder:
     from vasa_cli.speech.features import SpeechEncoder
 
     return SpeechEncoder.from_weights(weights)
+
+
+def listen(samples: np.ndarray, weights: str = "default") -> np.ndarray:
+    """Features (T, F) of samples that are no file."""
+    return _encoder(weights).features(samples)

@@ -11,21 +11,37 @@ from torch import nn
 from vasa_cli.motion.silence import VoiceActivity
 
 HIDDEN, WIDTH = 24, 7
+FRAME = 640  # samples
 
 
 def loud_frames(path: Path, frames: int) -> np.ndarray:
-    """(T,) bool: the sound's energy in a 40 ms frame is above the noise, judged over the whole recording (which only training
-    can see).
+    """(T,) bool: the sound's energy in a 40 ms frame is above the noise, judged over the whole recording at 16 kHz (which only
+    training can see).
     """
     import soundfile
 
     samples, _ = soundfile.read(str(path), dtype="float32")
-    padded = np.zeros(frames * 640, np.float32)
+    padded = np.zeros(frames * FRAME, np.float32)
     padded[: min(len(samples), len(padded))] = samples[: len(padded)]
-    level = 10 * np.log10((padded.reshape(frames, 640) ** 2).mean(1) + 1e-10)
+    level = 10 * np.log10((padded.reshape(frames, FRAME) ** 2).mean(1) + 1e-10)
     level = np.convolve(np.pad(level, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
     high, low = np.quantile(level, 0.95), np.quantile(level, 0.05)
-    return level > max(low + 0.35 * (high - low), high - 38.0)
+    return level > max(low + 0.35 * (high - low), high - 38.0, -55.0)
+
+
+def with_silence(path: Path, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Samples and labels of a recording with up to 1.6 s of nothing, or of faint noise, before and after, as editors and speech
+    synthesisers leave it.
+    """
+    import soundfile
+
+    samples, _ = soundfile.read(str(path), dtype="float32")
+    samples = np.pad(samples, (0, max(0, frames * FRAME - len(samples))))[: frames * FRAME]
+    before, after = (int(n) for n in rng.integers(5, 40, 2))
+    faint = 10.0 ** rng.uniform(-6.0, -2.7, 2) * (rng.random(2) < 0.7)
+    parts = [faint[0] * rng.standard_normal(before * FRAME), samples, faint[1] * rng.standard_normal(after * FRAME)]
+    none = np.zeros(before, bool), np.zeros(after, bool)
+    return np.concatenate(parts).astype(np.float32), np.concatenate([none[0], loud_frames(path, frames), none[1]])
 
 
 def fit_voice(pairs: list[tuple[np.ndarray, np.ndarray]], steps: int = 600, seed: int = 0) -> tuple[VoiceActivity, float]:
