@@ -218,7 +218,7 @@ def test_ffmpeg_that_fails_or_is_missing(
 def test_interrupted(
     face: Path, tone: Callable[..., Path], out: Path, environment: dict[str, str], number: signal.Signals
 ) -> None:
-    long = tone("long.wav", seconds=60)
+    long = tone("long.wav", seconds=20)
     command = [sys.executable, "-m", "vasa_cli", "render", str(face), str(long), "-o", str(out), *SMOKE]
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

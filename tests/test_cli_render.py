@@ -264,6 +264,44 @@ def test_output_places_and_streams(vasa: Vasa, face: Path, speech: Path, tmp_pat
     assert plan["output"] == f"{face.stem}-speech.mp4"
 
 
+def test_bars_with_the_time_left_on_a_terminal(face: Path, speech: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    import os
+    import pty
+    import sys
+
+    ours, theirs = pty.openpty()
+    env = {**environment, "TERM": "xterm"}
+    command = [
+        sys.executable,
+        "-m",
+        "vasa_cli",
+        "generate",
+        str(face),
+        str(speech),
+        "-o",
+        str(tmp_path / "m.safetensors"),
+        *SMOKE,
+    ]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            block = os.read(ours, 4096)
+        except OSError:  # the other side has closed
+            break
+        if not block:
+            break
+        shown += block
+    stdout, _ = process.communicate(timeout=60)
+    os.close(ours)
+    assert process.returncode == 0
+    assert stdout.decode() == f"{tmp_path / 'm.safetensors'}\n"
+    assert b"left" in shown
+    assert f"generate: {FRAMES} frames in".encode() in shown
+    assert b"\x1b[3" not in shown  # NO_COLOR is set: bars, but no colours
+
+
 def test_dry_run_checks_and_writes_nothing(vasa: Vasa, face: Path, astronaut: Path, speech: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "a.mp4"
     done = vasa("render", astronaut, speech, "-o", out, *SMOKE, "--dry-run", "--json")

@@ -377,6 +377,7 @@ def _draw(
     batch = 8 if device == "cpu" else 32
     options: dict[str, Any] = {"crf": request.crf, "mark": request.provenance}
     with reporter.stage("render") as update, memory_guard(device):
+        update(0, len(track))
         with clock("decoder"):
             decoder = models.decoder(face, device, request.dtype)
             frames = iter(decoder.frames(track, batch=batch))

@@ -66,7 +66,7 @@ class BarReporter(Reporter):
     def stage(self, label: str, unit: str = "frames") -> Iterator[Update]:
         start = time.perf_counter()
         seen = [0]
-        with self._bar() as bar:
+        with self._bar(counted=unit == "frames") as bar:
             task = bar.add_task(label, total=None)
 
             def update(done: int, total: int) -> None:
@@ -76,16 +76,14 @@ class BarReporter(Reporter):
             yield update
         self.console.print(f"{self.prefix}{label}: {_summary(seen[0], unit, time.perf_counter() - start)}", markup=False)
 
-    def _bar(self) -> Progress:
+    def _bar(self, *, counted: bool) -> Progress:
+        """A spinner; with a bar and the time left where there is something to count."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-        columns: list[Any] = [
-            SpinnerColumn(),
-            TextColumn(f"{self.prefix}{{task.description}}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-        ]
-        return Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=self.console, transient=True)
+        columns: list[Any] = [SpinnerColumn(), TextColumn(f"{self.prefix}{{task.description}}", markup=False)]
+        if counted:
+            columns += [BarColumn(), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn()]
+        return Progress(*columns, console=self.console, transient=True)
 
 
 def _summary(done: int, unit: str, seconds: float) -> str:
