@@ -147,6 +147,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--sampler", default="{}", help="sampling settings to store with the weights, JSON fields of SamplerConfig"
     )
+    parser.add_argument(
+        "--gains", default="{}", help="sizes to store with the weights: pose (6 numbers), gaze, brows, mouth; JSON"
+    )
     parser.add_argument("--evaluate-every", type=int, default=500)
     parser.add_argument("--out", type=Path, help="write the weights here (default: nowhere)")
     return parser.parse_args()
@@ -184,7 +187,8 @@ def main() -> None:
     }
 
     voice = hear(grid[::4] + lively, extract, args.versions, pool.stats, weights if args.features == "speech" else "")
-    settings = {"features": args.features, "sampler": asdict(SamplerConfig(**json.loads(args.sampler)))}
+    gains = json.loads(args.gains)
+    settings = {"gains": gains, "features": args.features, "sampler": asdict(SamplerConfig(**json.loads(args.sampler)))}
 
     def evaluate(average: MotionTransformer, step: int) -> None:
         model = MotionModel(average, pool.stats, voice, settings)

@@ -20,7 +20,7 @@ from vasa_cli.weights import registry
 
 FPS = 25
 POSE = 6
-HEAD_SMOOTH, GAZE_SMOOTH, FACE_SMOOTH = 4, 1, 2  # half widths in frames: heads are heavy, eyes dart
+HEAD_SMOOTH, GAZE_SMOOTH, FACE_SMOOTH = 8, 1, 2  # half widths in frames: heads are heavy, eyes dart
 
 
 def generate_motion(
@@ -71,17 +71,19 @@ def sample_parts(
     steps: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Parts:
-    """The network's own motion, smoothed; gaze, distance and emotion are not asked of it (see `apply`)."""
+    """The network's own motion, smoothed and brought to the size of real motion (gains measured when the weights were made); gaze, distance and emotion are not asked of it (see `apply`)."""
     n = len(features)
     neutral = ControlConditions(np.zeros((n, 2), np.float32), np.zeros(n, np.float32), np.zeros((n, 7), np.float32))
     mouth = slice(POSE + basis.blocks["mouth"].start, POSE + basis.blocks["mouth"].stop)
     motion = generate_windows(model, features, neutral, mouth, seed=seed, config=sampler_config(model, steps), progress=progress)
     pose, z = motion[:, :POSE], motion[:, POSE:].copy()
-    pose = smooth_track(pose, HEAD_SMOOTH) * model.settings.get("head_gain", 1.0)
+    gains = model.settings.get("gains", {})
+    pose = smooth_track(pose, HEAD_SMOOTH) * np.asarray(gains.get("pose", 1.0), np.float32)
     z[:, basis.blocks["gaze"]] = smooth_track(z[:, basis.blocks["gaze"]], GAZE_SMOOTH)
     for block in ("lids", "brows"):
         z[:, basis.blocks[block]] = smooth_track(z[:, basis.blocks[block]], FACE_SMOOTH)
-    z[:, basis.blocks["mouth"]] *= model.settings.get("mouth_gain", 1.0)
+    for block in ("gaze", "brows", "mouth"):
+        z[:, basis.blocks[block]] *= gains.get(block, 1.0)
     return Parts(pose, z)
 
 
