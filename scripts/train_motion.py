@@ -147,9 +147,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--sampler", default="{}", help="sampling settings to store with the weights, JSON fields of SamplerConfig"
     )
-    parser.add_argument(
-        "--gains", default="{}", help="sizes to store with the weights: pose (6 numbers), gaze, brows, mouth; JSON"
-    )
+    parser.add_argument("--gains", default="{}", help="sizes to store with the weights, JSON: pose (6), gaze, brows, mouth")
     parser.add_argument("--evaluate-every", type=int, default=500)
     parser.add_argument("--out", type=Path, help="write the weights here (default: nowhere)")
     return parser.parse_args()

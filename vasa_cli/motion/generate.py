@@ -20,6 +20,8 @@ from vasa_cli.weights import registry
 
 FPS = 25
 POSE = 6
+# no generated head goes farther: 20, 15, 12 degrees, a quarter of the face's width, 15 % nearer or farther
+HEAD_LIMIT = np.array([0.35, 0.26, 0.21, 0.25, 0.25, 0.15], np.float32)
 HEAD_SMOOTH, GAZE_SMOOTH, FACE_SMOOTH = 8, 1, 2  # half widths in frames: heads are heavy, eyes dart
 
 
@@ -71,7 +73,10 @@ def sample_parts(
     steps: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Parts:
-    """The network's own motion, smoothed and brought to the size of real motion (gains measured when the weights were made); gaze, distance and emotion are not asked of it (see `apply`)."""
+    """The network's own motion, smoothed and brought to the size of real motion (gains measured when the weights were made).
+
+    Gaze, distance and emotion are not asked of it (see `apply`).
+    """
     n = len(features)
     neutral = ControlConditions(np.zeros((n, 2), np.float32), np.zeros(n, np.float32), np.zeros((n, 7), np.float32))
     mouth = slice(POSE + basis.blocks["mouth"].start, POSE + basis.blocks["mouth"].stop)
@@ -79,6 +84,7 @@ def sample_parts(
     pose, z = motion[:, :POSE], motion[:, POSE:].copy()
     gains = model.settings.get("gains", {})
     pose = smooth_track(pose, HEAD_SMOOTH) * np.asarray(gains.get("pose", 1.0), np.float32)
+    pose = HEAD_LIMIT * np.tanh(pose / HEAD_LIMIT)
     z[:, basis.blocks["gaze"]] = smooth_track(z[:, basis.blocks["gaze"]], GAZE_SMOOTH)
     for block in ("lids", "brows"):
         z[:, basis.blocks[block]] = smooth_track(z[:, basis.blocks[block]], FACE_SMOOTH)

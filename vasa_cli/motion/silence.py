@@ -40,9 +40,9 @@ class GateConfig:
 
     threshold: float = 0.0
     shortest_pause: int = 7  # 280 ms; stops and breaths between words stay open to the network
-    lead: int = 3  # the lips part this long before the sound
+    lead: int = 2  # the lips part this long before the sound
     tail: int = 2
-    ramp: int = 4
+    ramp: int = 3
 
 
 def speaking(activity: np.ndarray, config: GateConfig) -> np.ndarray:
