@@ -31,6 +31,7 @@ def scene_light(square: np.ndarray, landmarks: np.ndarray, eye_white: np.ndarray
     white = _brightest(eye_white.reshape(-1, 3)) / 255
     level = float(np.clip(white.mean(), 1.25 * skin.mean(), 1.5 * skin.mean() + 0.1))
     cast = 0.35 * white / max(white.mean(), 1e-3) + 0.65 * _neutral(skin)
+    cast[1] = min(cast[1], 1.02 * cast[0])
     return np.clip(cast / cast.mean() * np.clip(level * 1.1, 0.25, 1.0), 0, 1)
 
 
@@ -47,6 +48,7 @@ def _neutral(skin: np.ndarray) -> np.ndarray:
     saturation = float(ratio.max() - ratio.min())
     own = 1 + (np.array([1.22, 0.95, 0.83]) - 1) * min(1.0, saturation / 0.39)
     cast = ratio / own
+    cast[1] = min(cast[1], cast[0])  # daylight and lamps run from blue to orange; green only means that the skin was not average
     return np.asarray(cast / cast.mean())
 
 
@@ -76,7 +78,7 @@ def _row(widths: tuple[float, ...], edges: tuple[float, ...], root: float, sign:
     """Shade (h, w) and coverage (h, w) of one row. edges: each tooth's edge along y in mm from the lips' line; sign +1 upper,
     -1 lower row."""
     gx, gy = _grid()
-    shade, cover = np.zeros(SHAPE), np.zeros(SHAPE)
+    shade, total, cover = np.zeros(SHAPE), np.zeros(SHAPE), np.zeros(SHAPE)
     for side in (-1, 1):
         arc = 0.0
         for width, edge in zip(widths, edges, strict=True):
@@ -91,8 +93,10 @@ def _row(widths: tuple[float, ...], edges: tuple[float, ...], root: float, sign:
             v = np.clip((gy - root * _MM) / ((edge - root) * _MM), 0, 1)
             form = 1 - 0.10 * np.abs(u) ** 3 - 0.10 * (1 - v) ** 2 - 0.07 * np.clip((v - 0.8) / 0.2, 0, 1) ** 2
             turn = 0.50 + 0.50 * np.cos((a0 + a1) / 2 * 1.15)  # side teeth sit deeper, in the cheek's shadow
-            shade = shade * (1 - c) + form * turn * c
+            shade += form * turn * c
+            total += c
             cover = np.maximum(cover, c)
+    shade /= np.maximum(total, 1e-3)  # half-covered texels at a crown's edge are tooth, not shadow
     return _close_gaps(shade, cover, root, min(edges, key=abs) if sign > 0 else max(edges))
 
 
