@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-SETS = ("mel", "speech", "phonetic", "lips", "speech-clean")
+SETS = ("mel", "speech", "phonetic", "lips")
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with grid_s1 and strangers")
     parser.add_argument("--sets", default="mel,speech", help=f"feature sets, of {', '.join(SETS)}")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--note", default="", help="words for the table, e.g. which weights")
     parser.add_argument("--cache", type=Path, help="file to keep the tracked lips in between runs")
     parser.add_argument("--out", type=Path, help="append the rows to this file")

@@ -25,6 +25,7 @@ class ProbeConfig:
     width: int = 128
     rate: float = 2e-3
     dropout: float = 0.2
+    share: float = 1.0  # of the pairs that an epoch visits, drawn anew each time
     seed: int = 0
 
 
@@ -71,10 +72,11 @@ def fit_probe(pairs: Sequence[tuple[np.ndarray, np.ndarray]], config: ProbeConfi
     y_mean, y_std = torch.cat(ys).mean(0), torch.cat(ys).std(0)
     model = LipRegressor(xs[0].shape[1], ys[0].shape[1], config)
     optimiser = torch.optim.AdamW(model.parameters(), config.rate, weight_decay=1e-2)
-    steps = config.epochs * -(-len(xs) // config.batch)
+    visits = max(1, round(config.share * len(xs)))
+    steps = config.epochs * -(-visits // config.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=steps, pct_start=0.1)
     for _ in range(config.epochs):
-        order = rng.permutation(len(xs))
+        order = rng.permutation(len(xs))[:visits]
         for start in range(0, len(order), config.batch):
             chosen = order[start : start + config.batch]
             n = min(len(xs[i]) for i in chosen)
