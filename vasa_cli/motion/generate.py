@@ -22,6 +22,7 @@ FPS = 25
 POSE = 6
 # no generated head goes farther: 20, 15, 12 degrees, a quarter of the face's width, 15 % nearer or farther
 HEAD_LIMIT = np.array([0.35, 0.26, 0.21, 0.25, 0.25, 0.15], np.float32)
+DART_LIMIT = 0.21  # radians, 12 degrees: generated eyes wander, they do not stare aside
 HEAD_SMOOTH, GAZE_SMOOTH, FACE_SMOOTH = 8, 1, 2  # half widths in frames: heads are heavy, eyes dart
 
 
@@ -90,6 +91,7 @@ def sample_parts(
         z[:, basis.blocks[block]] = smooth_track(z[:, basis.blocks[block]], FACE_SMOOTH)
     for block in ("gaze", "brows", "mouth"):
         z[:, basis.blocks[block]] *= gains.get(block, 1.0)
+    z[:, basis.blocks["gaze"]] = DART_LIMIT * np.tanh(z[:, basis.blocks["gaze"]] / DART_LIMIT)
     return Parts(pose, z)
 
 
