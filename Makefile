@@ -4,10 +4,12 @@
 # make clean  away with what these made (also the environment)
 #
 # TORCH=...   which torch to install, e.g. TORCH="torch --index-url <a CUDA index>"
+# JOBS=N      test processes (default: one a core)
 # PYTHON=...  which Python (3.10 to 3.12) builds the environment
 SHELL := /bin/bash
 TORCH ?= torch==2.13.0
 VENV ?= .venv
+JOBS ?= auto
 # The first interpreter that truly runs: a pyenv shim may exist for a version that is not active.
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1 && { echo $$p; break; }; done)
@@ -32,7 +34,7 @@ demo: install
 	@$(BIN)/vasa render out/astronaut.png vasa_cli/assets/demo_speech.flac -o out/demo.mp4 --preset friendly --overwrite
 
 test: install
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: install
 	@$(BIN)/ruff check .

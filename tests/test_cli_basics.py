@@ -7,7 +7,6 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -34,11 +33,13 @@ assert not found, found
 
 
 def test_help_is_quick(vasa: Vasa) -> None:
+    """In processor time, so that a busy machine does not count."""
     took = []
     for _ in range(4):
-        start = time.perf_counter()
+        start = os.times()
         assert vasa("--help").returncode == 0
-        took.append(time.perf_counter() - start)
+        end = os.times()
+        took.append(end.children_user + end.children_system - start.children_user - start.children_system)
     assert min(took) < 0.5, took
 
 
