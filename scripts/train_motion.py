@@ -26,9 +26,10 @@ from vasa_cli.training.lags import lag_of
 from vasa_cli.training.motion_clips import clip_paths
 from vasa_cli.training.motion_data import Sequence, load_sequences, with_features
 from vasa_cli.training.motion_eval import score, speak
+from vasa_cli.training.motion_pool import POSE, Talk, build_pool, lip_functionals, lively_motion
 from vasa_cli.training.motion_rig import rig_mouths
 from vasa_cli.training.motion_taught import fit_mouths, taught
-from vasa_cli.training.motion_train import POSE, Talk, TrainConfig, build_pool, lip_functionals, lively_motion, train
+from vasa_cli.training.motion_train import TrainConfig, train
 from vasa_cli.training.motion_voice import fit_voice, loud_frames, with_silence
 from vasa_cli.weights import registry
 

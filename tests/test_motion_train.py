@@ -12,18 +12,8 @@ from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.transformer import MotionConfig, MotionTransformer
 from vasa_cli.training.motion_data import Sequence, open_eyes
 from vasa_cli.training.motion_eval import score
-from vasa_cli.training.motion_train import (
-    Batches,
-    Pool,
-    Talk,
-    TrainConfig,
-    build_pool,
-    lip_functionals,
-    lookup,
-    loss_of,
-    mirror_matrix,
-    train,
-)
+from vasa_cli.training.motion_pool import Pool, Talk, build_pool, lip_functionals, mirror_matrix
+from vasa_cli.training.motion_train import Batches, TrainConfig, lookup, loss_of, train
 
 F = 5
 
