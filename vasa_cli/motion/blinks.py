@@ -1,9 +1,9 @@
 """Blinks as events: when they come and how the lids move.
 
-The motion model's lids carry squints and the following of the gaze; blinks are removed from its training data, because a
-diffusion model trained on minutes of lively data blinks by halves and at the wrong times. They are drawn here instead, from a
-log-normal renewal process. Spontaneous blinks of the tracked real clips come 13-20 times a minute, each about 6 frames at half
-height; the shape below is the mean of those blinks, made to close fully.
+The motion model's lids carry squints and the following of the gaze. Blinks are removed from its training data and drawn here, from
+a log-normal renewal process: few and short events are what a small diffusion model does worst (a choice made beforehand, not a
+measured comparison), and blinks must close fully. The tracked real clips blink 15 times a minute (median). SHAPE is the
+median course of 1,077 blinks of GRID's speaker, each scaled to its own peak (28 of LivePortrait's people agree within 0.1).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 MEDIAN_SECONDS = 3.4
 SPREAD = 0.45  # of the logarithm
 SHORTEST, LONGEST = 2.0, 9.5
-# closure per 25th of a second: fast down, shut for two frames, slower up
-SHAPE = np.array([0.15, 0.6, 1.0, 1.0, 0.72, 0.4, 0.18, 0.06], np.float32)
+# closure per 25th of a second, from the first frame that moves
+SHAPE = np.array([0.31, 0.77, 1.0, 0.73, 0.37, 0.16, 0.11, 0.05], np.float32)
 
 
 def blink_times(rate: np.ndarray, fps: float, seed: int) -> list[int]:

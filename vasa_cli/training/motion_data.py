@@ -18,7 +18,6 @@ from vasa_cli.training.motion_basis import close_lips, neutral_of, region_masks
 from vasa_cli.training.motion_clips import Clip, clip_paths, read_clip, resample, smooth
 
 FPS = 25.0
-CLOSED_MEASURE = 0.78  # closure that the tracker reports for eyes that are shut (median over the clips' deepest blinks)
 
 
 @dataclass(frozen=True)
