@@ -1,8 +1,8 @@
 """Blinks as events: when they come and how the lids move.
 
-The motion model's lids carry squints and the following of the gaze. Blinks are removed from its training data and drawn here, from
-a log-normal renewal process: few and short events are what a small diffusion model does worst (a choice made beforehand, not a
-measured comparison), and blinks must close fully. The tracked real clips blink 15 times a minute (median). SHAPE is the
+The motion model's lids carry squints and the following of the gaze. Blinks are removed from its training data and drawn here,
+from a log-normal renewal process: few and short events are what a small diffusion model does worst (a choice made beforehand,
+not a measured comparison), and blinks must close fully. The tracked real clips blink 15 times a minute (median). SHAPE is the
 median course of 1,077 blinks of GRID's speaker, each scaled to its own peak (28 of LivePortrait's people agree within 0.1).
 """
 
