@@ -120,7 +120,7 @@ def in_process(photo: Path, sound: Path, cache: Path, folder: Path, repeats: int
     return rows
 
 
-def table(rows: list[Row], seconds: float, repeats: int, weights: str, device: str) -> str:
+def table(rows: list[Row], seconds: float, repeats: int, weights: str, device: str, load: str) -> str:
     import torch
 
     from vasa_cli.device import device_name, resolve_device
@@ -131,7 +131,8 @@ def table(rows: list[Row], seconds: float, repeats: int, weights: str, device: s
         "## Speed",
         "",
         f"{date.today()}, {seconds:g} s of speech, medians of {repeats}; {cores} cores ({platform.machine()}), device {chosen} "
-        f"({device_name(chosen)}), torch {torch.__version__}, Python {platform.python_version()}, weights {weights}. "
+        f"({device_name(chosen)}), torch {torch.__version__}, Python {platform.python_version()}, weights {weights}; "
+        f"load average of the machine before the run {load}. "
         "`python scripts/benchmark.py --write` makes this table.",
         "",
         "| stage | seconds | frames/s | × real time |",
@@ -164,9 +165,10 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="into docs/results.md")
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"  # other work makes every number worse
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(Path(folder), options.seconds, options.repeats, options.weights, options.device)
-    text = table(rows, options.seconds, options.repeats, options.weights, options.device)
+    text = table(rows, options.seconds, options.repeats, options.weights, options.device, load)
     print(text)
     if options.write:
         write_section(text)

@@ -90,8 +90,8 @@ def test_seed_and_controls_reach_the_picture(
 ) -> None:
     """The same seed gives the same frames, whatever ran before; another seed or any control gives others."""
     changes: dict[str, dict[str, Any]] = {
-        "gaze": {"gaze": "-15,8"}, "same": {}, "distance": {"distance": 0.8}, "emotion": {"emotion": "happy=0.8"}, "head": {"head": 0},
-        "mouth": {"mouth": 0}, "preset": {"preset": "sad"}, "seed": {"seed": 1},
+        "gaze": {"gaze": "-15,8"}, "same": {}, "distance": {"distance": 0.8}, "emotion": {"emotion": "happy=0.8"},
+        "head": {"head": 0}, "mouth": {"mouth": 0}, "preset": {"preset": "sad"}, "seed": {"seed": 1},
     }  # fmt: skip
     common = {"portrait": str(astronaut), "audio": str(speech), "seed": 0}
     rows = [json.dumps({"id": name, **common, **change}) for name, change in changes.items()]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,16 +23,15 @@ from vasa_cli.errors import InputError, UsageError
 from vasa_cli.files import check_input, check_output, sort_header, whole_file
 from vasa_cli.motion.controls import Controls
 from vasa_cli.progress import Reporter
+from vasa_cli.runtime import Clock, Models
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from vasa_cli.decoder.render import FaceDecoder
     from vasa_cli.motion.track import MotionTrack
     from vasa_cli.portrait.cache import FaceCache
     from vasa_cli.portrait.latent import FaceLatent
     from vasa_cli.speech.audio import Speech
-    from vasa_cli.speech.features import SpeechEncoder
 
 FPS = Fraction(25)
 FACE_SUFFIX = ".safetensors"
@@ -131,51 +129,6 @@ class RenderResult:
     def seconds(self) -> float:
         """Length of the video."""
         return float(self.frames / self.fps)
-
-
-# ---------------------------------------------------------------------------------------------------- models
-
-
-class Models:
-    """Loaded models, each loaded once. Holds no other state: the order of jobs changes nothing."""
-
-    def __init__(self) -> None:
-        self._speech: dict[str, SpeechEncoder] = {}
-        self._decoder: tuple[tuple[Any, ...], FaceDecoder] | None = None
-
-    def speech(self, weights: str) -> SpeechEncoder:
-        if weights not in self._speech:
-            from vasa_cli.speech.features import SpeechEncoder
-
-            self._speech[weights] = SpeechEncoder.from_weights(weights)
-        return self._speech[weights]
-
-    def decoder(self, face: FaceLatent, device: str, dtype: str) -> FaceDecoder:
-        """The decoder of this face; the last one is kept, for batches that are grouped by face."""
-        from vasa_cli.decoder.render import FaceDecoder
-
-        key = (face.pixel_hash, face.encoder_hash, face.crop.tobytes(), face.landmarks.tobytes(), device, dtype)
-        if self._decoder is None or self._decoder[0] != key:
-            self._decoder = (key, FaceDecoder(face, device=device, dtype=dtype, size=face.size))
-        return self._decoder[1]
-
-
-class Clock:
-    """Adds up the seconds of named stages."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-    def rounded(self) -> dict[str, float]:
-        return {name: round(value, 3) for name, value in self.seconds.items()}
 
 
 # ---------------------------------------------------------------------------------------------------- encode
