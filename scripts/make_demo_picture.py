@@ -1,6 +1,6 @@
 """The README's moving picture: a few seconds of the demo video as an animated WebP.
 
-    make demo && python scripts/make_demo_picture.py out/demo.mp4 docs/demo.webp
+make demo && python scripts/make_demo_picture.py out/demo.mp4 docs/demo.webp
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class RenderRequest:
     face: str = "largest"
     crop: tuple[int, int, int, int] | None = None
     dtype: str = "float32"
-    crf: int = 18
+    crf: int = 14
     provenance: bool = True
     cache_dir: Path | None = None
     use_cache: bool = True

@@ -36,7 +36,7 @@ class Row(BaseModel):
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     face: str = "largest"
     crop: Any = None
-    crf: Annotated[int, Field(ge=0, le=40)] = 18
+    crf: Annotated[int, Field(ge=0, le=40)] = 14
     gaze: Any = None
     distance: Any = None
     emotion: Any = None

@@ -33,7 +33,7 @@ Crf = Annotated[
         max=40,
         help="x264 quality: less is better and larger.",
         rich_help_panel=common.OUTPUT,
-        show_default="18",
+        show_default="14",
     ),
 ]
 NoProvenance = Annotated[
@@ -115,7 +115,7 @@ def render(
         face=face,
         crop=parse_crop(crop),
         dtype=check_dtype(dtype),
-        crf=18 if crf is None else crf,
+        crf=14 if crf is None else crf,
         provenance=not no_provenance,
         **kept,
     )

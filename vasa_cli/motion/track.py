@@ -1,8 +1,8 @@
 """The motion track: what `generate` writes and `render` plays.
 
 Axes of the canonical face space (units: inter-ocular distance, outer eye corner to outer eye corner, landmarks 33 and 263):
-x to the right of the picture, y down, z away from the camera. Head rotation is R = Ry(yaw) Rx(pitch) Rz(roll) applied to canonical
-vertices, so yaw > 0 turns the face to the left of the picture, pitch > 0 lowers it, roll > 0 tilts it clockwise.
+x to the right of the picture, y down, z away from the camera. Head rotation is R = Ry(yaw) Rx(pitch) Rz(roll) applied to
+canonical vertices, so yaw > 0 turns the face to the left of the picture, pitch > 0 lowers it, roll > 0 tilts it clockwise.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ FORMAT = "vasa-motion/1"
 class MotionTrack:
     """Head pose and facial dynamics, frame by frame; independent of the face that plays it.
 
-    pose      (T, 6) float32: yaw, pitch, roll in radians; x, y in face widths (landmarks 234 to 454; right, down); log head distance.
+    pose      (T, 6) float32: yaw, pitch, roll in radians; x, y in face widths (landmarks 234 to 454; right, down); log head
+    distance.
               Every column is an offset from the portrait's own rest pose: zeros leave the head where the photo has it.
-    dynamics  (T, K) float32: z_dyn, coefficients of the dynamics basis; zeros are the neutral face (lips closed, eyes open, gaze ahead).
+    dynamics  (T, K) float32: z_dyn, coefficients of the dynamics basis; zeros are the neutral face (lips closed, eyes open,
+    gaze ahead).
     fps       exact frame rate.
     seed      seed that the motion was generated from; -1 when it was measured, not generated.
     controls  the resolved controls, JSON-serialisable.
@@ -75,7 +77,9 @@ class MotionTrack:
             with safe_open(str(path), framework="numpy") as f:
                 meta = f.metadata() or {}
                 if meta.get("format") != FORMAT:
-                    raise InputError(f"{path}: not a motion file of format {FORMAT} (found {meta.get('format')!r}); run `vasa generate` again")
+                    raise InputError(
+                        f"{path}: not a motion file of format {FORMAT} (found {meta.get('format')!r}); run `vasa generate` again"
+                    )
                 pose, dynamics = f.get_tensor("pose"), f.get_tensor("dynamics")
             if not (np.isfinite(pose).all() and np.isfinite(dynamics).all()):
                 raise InputError(f"{path}: the motion holds values that are not numbers; run `vasa generate` again")

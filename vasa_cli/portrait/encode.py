@@ -82,7 +82,7 @@ def _tensors(rgb: np.ndarray, crop: framing.Crop, points: np.ndarray, basis: obj
     canonical = ((points - codes.translation) @ codes.rotation) / codes.scale  # the photo's own shape, expression included
     return {
         "person": layers.person_layer(square, alpha, layers.opening_masks(points)),
-        "plate": layers.background_plate(square, alpha),
+        "plate": layers.background_plate(layers.cut_square(rgb, crop, SIZE), alpha),
         "depth": volume.depth_map(canonical, *posed),
         "follow": volume.follow_map(canonical, *posed),
         "eye_white": np.stack(whites),

@@ -6,7 +6,7 @@ import hashlib
 
 from vasa_cli.portrait.latent import FORMAT
 
-ENCODER_VERSION = "1"  # raise it when the same photo encodes differently: cached faces are then rebuilt
+ENCODER_VERSION = "2"  # raise it when the same photo encodes differently: cached faces are then rebuilt
 
 
 def encoder_hash() -> str:

@@ -80,10 +80,11 @@ def check_usable(mesh: FaceMesh, yaw: float, path: Path) -> tuple[str, ...]:
 def frame_face(mesh: FaceMesh, width: int, height: int) -> Crop:
     """The square around head and shoulders, kept inside the photo where it fits; photos that are too tight are used as wide as
     they are."""
-    side = min(FRAME_IODS * mesh.inter_ocular, float(min(width, height)))
+    # whole pixels: an unscaled crop is copied, not blurred
+    side = float(round(min(FRAME_IODS * mesh.inter_ocular, min(width, height))))
     centre = mesh.landmarks[168, :2].astype(float) + np.array([0.0, CENTRE_DOWN * mesh.inter_ocular])
-    x = float(np.clip(centre[0] - side / 2, 0, width - side))
-    y = float(np.clip(centre[1] - side / 2, 0, height - side))
+    x = float(np.clip(np.round(centre[0] - side / 2), 0, width - side))
+    y = float(np.clip(np.round(centre[1] - side / 2), 0, height - side))
     return Crop(x, y, side / CROP_SIZE)
 
 

@@ -121,17 +121,15 @@ def fill_holes(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.asarray(image * weight + up * (1 - weight), np.float32)
 
 
-def background_plate(square: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The picture without the person: photo where the person is not, filled in behind. (SIZE, SIZE, 3) uint8 from a
-    TEXTURE-sized square.
+def background_plate(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The picture without the person: the photo's pixels where the person is not, filled in behind.
 
-    Near the edge, where a turning head uncovers it, the background is mirrored into the hole, so that leaves stay leaves and
-    walls walls;
-    farther in, where hardly anybody ever looks, it fades into a smooth fill.
+    photo (SIZE, SIZE, 3) uint8, alpha (TEXTURE, TEXTURE) 0..1 -> (SIZE, SIZE, 3) uint8. Near the edge, where a turning head
+    uncovers it, the background is mirrored into the hole, so that leaves stay leaves and walls walls; farther in, where hardly
+    anybody ever looks, it fades into a smooth fill.
     """
     import cv2
 
-    photo = cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     person = cv2.resize(alpha, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     unsure = cv2.dilate((person > 0.004).astype(np.uint8), np.ones((11, 11), np.uint8))
     smooth = fill_holes(photo.astype(np.float32), (1 - unsure).astype(np.float32))
