@@ -269,7 +269,10 @@ def test_bars_with_the_time_left_on_a_terminal(face: Path, speech: Path, tmp_pat
     import pty
     import sys
 
-    ours, theirs = pty.openpty()
+    try:
+        ours, theirs = pty.openpty()
+    except OSError:
+        pytest.skip("this machine has no pseudo-terminals")
     env = {**environment, "TERM": "xterm"}
     command = [
         sys.executable,

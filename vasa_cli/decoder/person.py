@@ -140,15 +140,20 @@ class PersonLayer(torch.nn.Module):
         at = pose.zoomed(at)  # (B, N, 2)
         nearness = -SHARPNESS * (placed[..., 2] - pose.translation[:, 2:]) / self.head.scale
         back, coverage = splat(at * (GRID / SIZE), self.points - at, nearness.clamp(-20, 20), GRID)
-        return self.cells + fill(back, coverage), torch.maximum(near_cover(coverage), self._beyond_photo(pose))
+        source = self.cells + fill(back, coverage)
+        if bool((pose.zoom >= 0.999).all()):
+            return source, near_cover(coverage)
+        rest, outside = self._beyond_photo(pose)
+        return torch.lerp(source, rest, outside), torch.maximum(near_cover(coverage), F.avg_pool2d(outside, 4))
 
-    def _beyond_photo(self, pose: HeadPose) -> torch.Tensor:
-        """1 where a person farther away shows what the photo's border cut off: shoulders there go on as the border's pixels
-        do."""
-        cells = F.avg_pool2d(self.cells, 4).flatten(2).transpose(1, 2)  # (1, P, 2)
-        rest = pose.anchor + (cells - pose.anchor) / pose.zoom[:, None, None]
-        outside = ((rest < 6) | (rest > SIZE - 6)).any(-1)
-        return outside.float().view(len(rest), 1, GRID // 4, GRID // 4) * (pose.zoom < 0.999).float()[:, None, None, None]
+    def _beyond_photo(self, pose: HeadPose) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where a person farther away shows what the photo's border cut off: the place (B, 2, GRID, GRID) in the photo, beyond
+        its border, and 1 there (B, 1, GRID, GRID). Shoulders go on as the border's pixels do.
+        """
+        anchor, zoom = pose.anchor[None, :, None, None], pose.zoom[:, None, None, None]
+        rest = anchor + (self.cells - anchor) / zoom
+        outside = ((rest < 6) | (rest > SIZE - 6)).any(1, keepdim=True).float()
+        return rest, outside * (zoom < 0.999)
 
     def forward(self, displacement: torch.Tensor, pose: HeadPose, size: int) -> torch.Tensor:
         """-> (B, 4, size, size) colour and matte, 0..1, not premultiplied."""

@@ -9,6 +9,7 @@ from vasa_cli.portrait.framing import Crop
 from vasa_cli.portrait.latent import SIZE, TEXTURE
 
 MIRROR_DEPTH = 52.0  # px behind the edge up to which the plate mirrors the background
+MIRROR_SHARE = 0.75  # the rest is the smooth fill: lines that meet the edge aslant then do not return as bright arcs
 EDGE_BAND = 13  # texels to both sides of the matte model's edge in which hair may be half transparent
 
 
@@ -155,7 +156,7 @@ def _mirror_into(photo: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.nd
     at = np.stack([x, y], -1) + 2 * to_edge
     picture = cv2.remap(photo, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT).astype(np.float32)
     landed = cv2.remap((1 - hole).astype(np.float32), at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderValue=0)
-    near = np.clip((MIRROR_DEPTH - distance) / (MIRROR_DEPTH / 2), 0, 1)
+    near = MIRROR_SHARE * np.clip((MIRROR_DEPTH - distance) / (MIRROR_DEPTH / 2), 0, 1)
     trust = cv2.GaussianBlur((landed > 0.99).astype(np.float32) * near, (0, 0), 2) * (landed > 0.5)
     return picture, trust[..., None]
 
