@@ -21,10 +21,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from results import write_section
+
 ROOT = Path(__file__).resolve().parents[1]
 SPEECH = ROOT / "vasa_cli" / "assets" / "demo_speech.flac"
-RESULTS = ROOT / "docs" / "results.md"
-START, END = "<!-- benchmark:start -->", "<!-- benchmark:end -->"
 
 
 @dataclass(frozen=True)
@@ -144,18 +145,6 @@ def table(rows: list[Row], seconds: float, repeats: int, weights: str, device: s
     return "\n".join(lines)
 
 
-def write_section(text: str, path: Path = RESULTS) -> None:
-    """Replace what stands between the markers; append the section where there is none yet."""
-    old = path.read_text(encoding="utf-8") if path.is_file() else "# Results\n"
-    section = f"{START}\n{text}\n{END}"
-    if START in old and END in old:
-        new = old[: old.index(START)] + section + old[old.index(END) + len(END) :]
-    else:
-        new = f"{old.rstrip()}\n\n{section}\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(new, encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -171,7 +160,7 @@ def main() -> None:
     text = table(rows, options.seconds, options.repeats, options.weights, options.device, load)
     print(text)
     if options.write:
-        write_section(text)
+        write_section("benchmark", text)
 
 
 if __name__ == "__main__":

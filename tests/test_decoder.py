@@ -119,7 +119,7 @@ def test_lips_and_lids_never_cross(latent: FaceLatent, basis: DynamicsBasis) -> 
     rng = np.random.default_rng(0)
     z = (rng.standard_normal((64, basis.size)) * basis.std * 2).astype(np.float32)
     v = clean(torch.from_numpy(latent.neutral + basis.decode_person(z, latent.neutral)))
-    for upper, lower in [(top.MOUTH_UPPER, top.MOUTH_LOWER), *zip(top.LID_UPPER, top.LID_LOWER, strict=True)]:
+    for upper, lower in top.SLITS:
         assert float((v[:, list(lower), 1] - v[:, list(upper), 1])[:, 1:-1].min()) > -1e-5
     rest = clean(torch.from_numpy(latent.neutral)[None])
     assert float((rest[0, list(top.MOUTH_LOWER), 1] - rest[0, list(top.MOUTH_UPPER), 1])[1:-1].abs().max()) < 1e-5

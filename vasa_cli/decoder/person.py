@@ -39,8 +39,7 @@ def _seam_side(landmarks: np.ndarray) -> np.ndarray:
     """(GRID * GRID,) bool: True where a cell lies below its slit (mouth or eye) and must follow the lower lip or lid."""
     p = grid_points(GRID, SIZE).numpy()
     below = np.zeros(len(p), bool)
-    slits = [(top.MOUTH_UPPER, top.MOUTH_LOWER), *zip(top.LID_UPPER, top.LID_LOWER, strict=True)]
-    for upper, lower in slits:
+    for upper, lower in top.SLITS:
         middle = (landmarks[list(upper), :2] + landmarks[list(lower), :2]) / 2
         axis = middle[-1] - middle[0]
         width = float(np.linalg.norm(axis))
@@ -58,8 +57,8 @@ def _seam_side(landmarks: np.ndarray) -> np.ndarray:
 def _apertures(landmarks: np.ndarray) -> np.ndarray:
     """(GRID, GRID) bool: cells that show eyeball or mouth interior, not skin."""
     hole = np.zeros((GRID, GRID), bool)
-    for upper, lower in [(top.MOUTH_UPPER, top.MOUTH_LOWER), *zip(top.LID_UPPER, top.LID_LOWER, strict=True)]:
-        hole |= _mask_inside(landmarks[list(upper) + list(lower[-2:0:-1]), :2])
+    for slit in top.SLITS:
+        hole |= _mask_inside(landmarks[top.ring(slit), :2])
     return hole
 
 

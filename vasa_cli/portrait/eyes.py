@@ -41,8 +41,7 @@ def _aperture(landmarks: np.ndarray, eye: int, shape: tuple[int, int], k: float)
     """Mask (H, W) uint8 of the open eye in texels (k texels a crop pixel)."""
     import cv2
 
-    upper, lower = list(top.LID_UPPER[eye]), list(top.LID_LOWER[eye])
-    ring = landmarks[upper + lower[-2:0:-1], :2] * k
+    ring = landmarks[top.ring(top.SLITS[1 + eye]), :2] * k
     mask = np.zeros(shape, np.uint8)
     cv2.fillPoly(mask, [np.round(ring * 8).astype(np.int32)], 255, shift=3)
     return mask

@@ -168,10 +168,9 @@ def opening_masks(landmarks: np.ndarray) -> np.ndarray:
 
     k = TEXTURE / SIZE
     mask = np.zeros((TEXTURE, TEXTURE), np.uint8)
-    slits = [(top.MOUTH_UPPER, top.MOUTH_LOWER), *zip(top.LID_UPPER, top.LID_LOWER, strict=True)]
-    for i, (upper, lower) in enumerate(slits):
+    for i, (upper, lower) in enumerate(top.SLITS):
         one = np.zeros_like(mask)
-        ring = landmarks[list(upper) + list(lower[-2:0:-1]), :2] * k
+        ring = landmarks[top.ring((upper, lower)), :2] * k
         cv2.fillPoly(one, [np.round(ring * 8).astype(np.int32)], 255, shift=3)
         gap = float(np.linalg.norm(landmarks[upper[len(upper) // 2], :2] - landmarks[lower[len(lower) // 2], :2])) * k
         if i == 0 and gap > 4:  # teeth shine through the lips' wet rim; closed lips have nothing to hide

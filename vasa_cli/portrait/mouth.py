@@ -142,7 +142,7 @@ def photo_teeth(square: np.ndarray, landmarks: np.ndarray, light: np.ndarray) ->
     iod = float(np.linalg.norm(landmarks[33] - landmarks[263]))
     if opening < 0.05 * iod:
         return light
-    ring = landmarks[list(top.MOUTH_UPPER) + list(top.MOUTH_LOWER[-2:0:-1]), :2] * k
+    ring = landmarks[top.ring(top.SLITS[0]), :2] * k
     mask = np.zeros(square.shape[:2], np.uint8)
     cv2.fillPoly(mask, [np.round(ring).astype(np.int32)], 255)
     pixels = square[mask > 0].astype(np.float32) / 255

@@ -25,6 +25,10 @@ MOUTH_UPPER, MOUTH_LOWER = LIPS_UPPER[-1], LIPS_LOWER[-1]
 # eye 0 is on the left of the picture (the person's right)
 LID_UPPER = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (263, 466, 388, 387, 386, 385, 384, 398, 362))
 LID_LOWER = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (263, 249, 390, 373, 374, 380, 381, 382, 362))
+SLITS = (
+    (MOUTH_UPPER, MOUTH_LOWER),
+    *zip(LID_UPPER, LID_LOWER, strict=True),
+)  # the mouth first: upper and lower edge, corner to corner
 LID_UPPER_FOLD = ((130, 247, 30, 29, 27, 28, 56, 190, 243), (359, 467, 260, 259, 257, 258, 286, 414, 463))
 LID_LOWER_FOLD = ((130, 25, 110, 24, 23, 22, 26, 112, 243), (359, 255, 339, 254, 253, 252, 256, 341, 463))
 IRIS = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))  # centre, then four points of the rim
@@ -36,6 +40,12 @@ CHIN, NOSE_BRIDGE, NOSE_TIP = 152, 168, 4
 EYE_OUTER = (33, 263)
 FACE_SIDES = (234, 454)  # the face width of the motion track
 N_SKIN = 468  # landmarks before the irises
+
+
+def ring(slit: tuple[tuple[int, ...], tuple[int, ...]]) -> list[int]:
+    """Landmarks once around a slit: along its upper edge and back along the lower one."""
+    upper, lower = slit
+    return [*upper, *lower[-2:0:-1]]
 
 
 def _inner(rows: tuple[tuple[int, ...], ...]) -> frozenset[int]:
