@@ -23,6 +23,8 @@ from types import ModuleType
 
 import numpy as np
 
+from vasa_cli.portrait.latent import FaceLatent
+
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from results import machine, table, write_section
 
@@ -89,16 +91,14 @@ def spoken_motion(frames: int) -> tuple[np.ndarray, np.ndarray]:
     return pose, track.dynamics
 
 
-def render(face: object, pose: np.ndarray, dynamics: np.ndarray, path: Path) -> np.ndarray:
+def render(face: FaceLatent, pose: np.ndarray, dynamics: np.ndarray, path: Path) -> np.ndarray:
     """Write the video as the product does; returns the canonical vertices (T, 478, 3) that were asked for."""
     import torch
 
     from vasa_cli.decoder.render import FaceDecoder
     from vasa_cli.motion.track import MotionTrack
-    from vasa_cli.portrait.latent import FaceLatent
     from vasa_cli.video.writer import VideoWriter
 
-    assert isinstance(face, FaceLatent)
     decoder = FaceDecoder(face)
     track = MotionTrack(pose.astype(np.float32), dynamics.astype(np.float32))
     with VideoWriter(path, (512, 512), Fraction(25), len(track)) as writer:

@@ -66,7 +66,7 @@ def main() -> None:
     if "--debug" in sys.argv[1:]:
         os.environ[DEBUG_ENV] = "1"
         sys.argv = [sys.argv[0], *(a for a in sys.argv[1:] if a != "--debug")]
-    # torch's threads spin while they wait, by default: beside ffmpeg or a second job that halves the speed, and it never helps
+    # torch's threads spin while they wait, by default: on a busy machine that took twice the time, on an idle one no difference
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -1,6 +1,6 @@
 """Errors a user can cause or mend, each with the exit code that scripts rely on.
 
-The table of exit codes is part of the public contract (README, `docs/exit-codes`): a number never changes its meaning.
+The table of exit codes is part of the public contract (README): a number never changes its meaning.
 """
 
 

@@ -24,6 +24,7 @@ from vasa_cli.files import check_input, check_output, sort_header, whole_file
 from vasa_cli.motion.controls import Controls
 from vasa_cli.progress import Reporter
 from vasa_cli.runtime import Clock, Models
+from vasa_cli.video import DEFAULT_CRF
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,7 +88,7 @@ class RenderRequest:
     face: str = "largest"
     crop: tuple[int, int, int, int] | None = None
     dtype: str = "float32"
-    crf: int = 14
+    crf: int = DEFAULT_CRF
     provenance: bool = True
     cache_dir: Path | None = None
     use_cache: bool = True
@@ -167,9 +168,8 @@ def _face_of(request: EncodeRequest, reporter: Reporter) -> tuple[FaceLatent, bo
     check_input(request.portrait, "portrait")
     if request.portrait.suffix.lower() == FACE_SUFFIX:
         return FaceLatent.load(request.portrait), True
-    logging.getLogger("matplotlib").setLevel(
-        logging.ERROR
-    )  # mediapipe brings it; its worries about a read-only home are not ours
+    # mediapipe brings matplotlib; its worries about a read-only home are not ours
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     with reporter.stage("encode", "photo"), memory_guard_cpu():
         if request.use_cache:
             face, hit = open_cache(request).get_or_encode(request.portrait, face=request.face, crop=request.crop)

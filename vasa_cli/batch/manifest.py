@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vasa_cli.errors import InputError, UsageError
 from vasa_cli.motion.presets import FORMS, load_preset, nearest, parse_emotions, parse_gaze, resolve_controls
 from vasa_cli.pipeline import MotionOptions, RenderRequest
+from vasa_cli.video import CRF_RANGE, DEFAULT_CRF
 
 FORMATS = ("auto", "yaml", "jsonl", "csv")
 
@@ -36,7 +37,7 @@ class Row(BaseModel):
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     face: str = "largest"
     crop: Any = None
-    crf: Annotated[int, Field(ge=0, le=40)] = 14
+    crf: Annotated[int, Field(ge=CRF_RANGE[0], le=CRF_RANGE[1])] = DEFAULT_CRF
     gaze: Any = None
     distance: Any = None
     emotion: Any = None

@@ -10,6 +10,7 @@ import typer
 from vasa_cli.commands import common
 from vasa_cli.errors import UsageError
 from vasa_cli.progress import Reporter, make_reporter
+from vasa_cli.video import CRF_RANGE, DEFAULT_CRF
 
 if TYPE_CHECKING:
     from vasa_cli.pipeline import RenderRequest, RenderResult
@@ -29,11 +30,11 @@ Crf = Annotated[
     typer.Option(
         "--crf",
         "--quality",
-        min=0,
-        max=40,
+        min=CRF_RANGE[0],
+        max=CRF_RANGE[1],
         help="x264 quality: less is better and larger.",
         rich_help_panel=common.OUTPUT,
-        show_default="14",
+        show_default=str(DEFAULT_CRF),
     ),
 ]
 NoProvenance = Annotated[
@@ -115,7 +116,7 @@ def render(
         face=face,
         crop=parse_crop(crop),
         dtype=check_dtype(dtype),
-        crf=14 if crf is None else crf,
+        crf=DEFAULT_CRF if crf is None else crf,
         provenance=not no_provenance,
         **kept,
     )

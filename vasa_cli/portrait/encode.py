@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vasa_cli.errors import FaceError
+from vasa_cli.motion.basis import DynamicsBasis, euler
 from vasa_cli.portrait import eyes, framing, landmarks, layers, mouth, volume
 from vasa_cli.portrait.encode_hash import encoder_hash
 from vasa_cli.portrait.latent import SIZE, TEXTURE, FaceLatent
@@ -27,8 +28,6 @@ def encode_pixels(
     rgb: np.ndarray, path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None
 ) -> FaceLatent:
     """`encode_portrait` for pixels (H, W, 3) already read; `path` only names them in messages."""
-    from vasa_cli.motion.basis import DynamicsBasis, euler
-
     height, width = rgb.shape[:2]
     square_of, mesh, notes = _locate(rgb, path, face, crop)
     basis = DynamicsBasis.load()
@@ -64,14 +63,12 @@ def _locate(
     return square, found, ()
 
 
-def _tensors(rgb: np.ndarray, crop: framing.Crop, points: np.ndarray, basis: object) -> dict[str, np.ndarray]:
+def _tensors(rgb: np.ndarray, crop: framing.Crop, points: np.ndarray, basis: DynamicsBasis) -> dict[str, np.ndarray]:
     """All arrays of the latent but the crop."""
     import cv2
 
-    from vasa_cli.motion.basis import DynamicsBasis
     from vasa_cli.portrait.expression import split_codes
 
-    assert isinstance(basis, DynamicsBasis)
     codes = split_codes(points, basis)
     square = layers.cut_square(rgb, crop, TEXTURE)
     coarse = landmarks.person_matte(cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
