@@ -10,7 +10,8 @@ import torch
 
 from vasa_cli.decoder.aperture import SAMPLES, Patch, inside, opening_from, spline_matrix
 from vasa_cli.decoder.field import thin_plate_weights
-from vasa_cli.decoder.geometry import Apertures, rotation_matrix
+from vasa_cli.decoder.gaps import Apertures
+from vasa_cli.decoder.geometry import rotation_matrix
 from vasa_cli.decoder.render import FaceDecoder
 from vasa_cli.decoder.splat import fill, splat
 from vasa_cli.motion.basis import DynamicsBasis, euler

@@ -9,8 +9,6 @@ import torch
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.latent import SIZE
 
-LID_SLACK = 0.10  # of the resting opening: a lid this close to the other one is closed (trackers never report a full touch)
-
 
 def rotation_matrix(angles: torch.Tensor) -> torch.Tensor:
     """(B, 3) yaw, pitch, roll in radians -> (B, 3, 3), R = Ry(yaw) Rx(pitch) Rz(roll) (`motion.track`)."""
@@ -76,42 +74,3 @@ class HeadModel(torch.nn.Module):
         included."""
         now = pose.rotation[:, :2, :2] * pose.zoom[:, None, None]
         return now @ torch.linalg.inv(rest[:2, :2])
-
-
-def _pairs(upper: tuple[int, ...], lower: tuple[int, ...]) -> tuple[list[int], list[int]]:
-    return list(upper[1:-1]), list(lower[1:-1])
-
-
-class Apertures(torch.nn.Module):
-    """Lips and lids never cross, lips are closed at rest, lids close fully: exact gaps for the vertices that face each other."""
-
-    lip_rest: torch.Tensor
-    lid_rest: torch.Tensor
-
-    def __init__(self, neutral: torch.Tensor) -> None:
-        super().__init__()
-        gap = neutral[list(top.MOUTH_LOWER[1:-1]), 1] - neutral[list(top.MOUTH_UPPER[1:-1]), 1]
-        self.register_buffer("lip_rest", gap)  # (9,) what the tracker sees between closed lips
-        lids = [
-            neutral[_pairs(u, v)[1], 1] - neutral[_pairs(u, v)[0], 1] for u, v in zip(top.LID_UPPER, top.LID_LOWER, strict=True)
-        ]
-        self.register_buffer("lid_rest", torch.stack(lids))  # (2, 7)
-
-    def forward(self, vertices: torch.Tensor) -> torch.Tensor:
-        """(B, 478, 3) canonical -> the same with clean gaps."""
-        out = vertices.clone()
-        upper, lower = _pairs(top.MOUTH_UPPER, top.MOUTH_LOWER)
-        self._set_gap(out, upper, lower, out[:, lower, 1] - out[:, upper, 1] - self.lip_rest, 0.5)
-        for eye in (0, 1):
-            upper, lower = _pairs(top.LID_UPPER[eye], top.LID_LOWER[eye])
-            gap = out[:, lower, 1] - out[:, upper, 1]
-            slack = LID_SLACK * self.lid_rest[eye]
-            self._set_gap(out, upper, lower, torch.where(gap < 3 * slack, (gap - slack) * 1.5, gap), 0.8)
-        return out
-
-    @staticmethod
-    def _set_gap(v: torch.Tensor, upper: list[int], lower: list[int], gap: torch.Tensor, share: float) -> None:
-        """Give the pairs this gap (at least 0) along y; `share` of the change is the upper vertex's."""
-        excess = v[:, lower, 1] - v[:, upper, 1] - gap.clamp_min(0)
-        v[:, upper, 1] += share * excess
-        v[:, lower, 1] -= (1 - share) * excess

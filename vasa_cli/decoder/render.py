@@ -8,8 +8,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vasa_cli.decoder.features import EyeLayer, MouthLayer
-from vasa_cli.decoder.geometry import Apertures, HeadModel
+from vasa_cli.decoder.eye_layer import EyeLayer
+from vasa_cli.decoder.gaps import Apertures
+from vasa_cli.decoder.geometry import HeadModel
+from vasa_cli.decoder.mouth_layer import MouthLayer
 from vasa_cli.decoder.person import PersonLayer
 from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.track import MotionTrack

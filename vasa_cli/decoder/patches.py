@@ -1,0 +1,20 @@
+"""Small pictures of parts of the face, looked up at places of a frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+KNOT_SAMPLES = 41  # of the splines through the landmarks of an edge
+
+
+def planes(a: np.ndarray) -> torch.Tensor:
+    """(h, w, C) uint8 -> (1, C, h, w) 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(a.transpose(2, 0, 1))).float()[None] / 255
+
+
+def look_up(texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
+    """texture (1, C, h, w), uv (B, P, 2) in -1..1 -> (B, C, P)."""
+    b = len(uv)
+    return F.grid_sample(texture.expand(b, -1, -1, -1), uv[:, :, None], padding_mode="border", align_corners=False)[..., 0]
