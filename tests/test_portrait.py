@@ -174,7 +174,7 @@ def test_face_files_survive_and_damage_shows(latent: FaceLatent, tmp_path: Path)
     path.write_bytes(data[:-1000])
     with pytest.raises(InputError, match="damaged"):
         FaceLatent.load(path)
-    path.write_bytes(data.replace(b"vasa-face/1", b"vasa-face/0"))
+    path.write_bytes(data.replace(b"vasa-face/2", b"vasa-face/1"))
     with pytest.raises(InputError, match="format"):
         FaceLatent.load(path)
     with pytest.raises(InputError, match="no such"):

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vasa_cli.errors import InputError
-from vasa_cli.portrait.latent import FORMAT, FaceLatent
+from vasa_cli.portrait.encode_hash import Size, encoder_hash, purpose
+from vasa_cli.portrait.latent import FORMAT, SIZE, FaceLatent
 
 SUFFIX = ".face.safetensors"
 
@@ -45,42 +46,42 @@ class FaceCache:
     def __init__(self, root: Path | None = None) -> None:
         self.root = Path(root) if root is not None else default_root()
 
-    def path_of(self, digest: str, face: str, crop: tuple[int, int, int, int] | None, encoder: str) -> Path:
-        """File of the face `face` (or the square `crop`) of the photo with this pixel hash."""
-        text = f"{FORMAT}|{encoder}|{digest}|{face if crop is None else crop}"
+    def path_of(self, digest: str, face: str, crop: tuple[int, int, int, int] | None, encoder: str, size: Size = SIZE) -> Path:
+        """File of the face `face` (or the square `crop`) of the photo with this pixel hash, encoded for this size."""
+        text = f"{FORMAT}|{encoder}|{digest}|{face if crop is None else crop}|{purpose(size)}"
         return self.root / (hashlib.sha256(text.encode()).hexdigest() + SUFFIX)
 
     def get_or_encode(
-        self, path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None
+        self, path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None, size: Size = SIZE
     ) -> tuple[FaceLatent, bool]:
         """The face in this photo, and whether it came from the cache. Damaged or outdated entries are encoded again.
 
         Raises InputError, FaceError, UsageError as `encode_portrait` does.
         """
-        from vasa_cli.portrait.encode_hash import encoder_hash
         from vasa_cli.portrait.framing import parse_choice
         from vasa_cli.portrait.pixels import pixel_hash, read_photo
 
         parse_choice(face)
         rgb = read_photo(path)
         digest, encoder = pixel_hash(rgb), encoder_hash()
-        entry = self.path_of(digest, face, crop, encoder)
+        entry = self.path_of(digest, face, crop, encoder, size)
         cached = self._read(entry, digest, encoder)
         if cached is not None:
             return cached, True
         from vasa_cli.portrait.encode import encode_pixels
 
-        latent = encode_pixels(rgb, Path(path), face=face, crop=crop)
+        latent = encode_pixels(rgb, Path(path), face=face, crop=crop, size=size)
         self._write(entry, latent)
         return latent, False
 
-    def lookup(self, path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None) -> bool:
+    def lookup(
+        self, path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None, size: Size = SIZE
+    ) -> bool:
         """Whether the face of this photo is cached and whole (for dry runs). Raises InputError on an unreadable photo."""
-        from vasa_cli.portrait.encode_hash import encoder_hash
         from vasa_cli.portrait.pixels import pixel_hash, read_photo
 
         digest, encoder = pixel_hash(read_photo(path)), encoder_hash()
-        return self._read(self.path_of(digest, face, crop, encoder), digest, encoder) is not None
+        return self._read(self.path_of(digest, face, crop, encoder, size), digest, encoder) is not None
 
     @staticmethod
     def _read(entry: Path, digest: str, encoder: str) -> FaceLatent | None:

@@ -9,23 +9,32 @@ import numpy as np
 from vasa_cli.errors import FaceError
 from vasa_cli.motion.basis import DynamicsBasis, euler
 from vasa_cli.portrait import eyes, framing, landmarks, layers, mouth, volume
-from vasa_cli.portrait.encode_hash import encoder_hash
+from vasa_cli.portrait.encode_hash import MAX_TEXTURE, Size, encoder_hash, size_tier
 from vasa_cli.portrait.latent import SIZE, TEXTURE, FaceLatent
 from vasa_cli.portrait.pixels import pixel_hash, read_photo
 
 
-def encode_portrait(path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None) -> FaceLatent:
+def encode_portrait(
+    path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None, size: Size = SIZE
+) -> FaceLatent:
     """Encode a portrait photo.
 
     face: largest, left, right or an index counted from the left; crop: x, y, w, h in photo pixels bypasses face detection.
+    size: side in pixels of the pictures to be rendered, 256..1024 (it decides how much of the photo's sharpness is kept), or
+    "native": sharp at the photo's own size, and with the photo itself, so that the head can be pasted back into it.
     Raises InputError (unreadable photo), FaceError (no usable face), UsageError (impossible choice).
     """
     framing.parse_choice(face)
-    return encode_pixels(read_photo(path), Path(path), face=face, crop=crop)
+    return encode_pixels(read_photo(path), Path(path), face=face, crop=crop, size=size)
 
 
 def encode_pixels(
-    rgb: np.ndarray, path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None
+    rgb: np.ndarray,
+    path: Path,
+    *,
+    face: str = "largest",
+    crop: tuple[int, int, int, int] | None = None,
+    size: Size = SIZE,
 ) -> FaceLatent:
     """`encode_portrait` for pixels (H, W, 3) already read; `path` only names them in messages."""
     height, width = rgb.shape[:2]
@@ -35,7 +44,7 @@ def encode_pixels(
     _, (rotation, _, _) = basis.align(points[None])
     yaw = float(euler(rotation[0])[0])
     notes += framing.check_usable(mesh, yaw, path)
-    tensors = _tensors(rgb, square_of, points.astype(np.float32), basis)
+    tensors = _tensors(rgb, square_of, points.astype(np.float32), basis, *texture_sides(square_of, size))
     return FaceLatent(
         **tensors,
         crop=np.array([square_of.x, square_of.y, square_of.scale], np.float32),
@@ -63,14 +72,25 @@ def _locate(
     return square, found, ()
 
 
-def _tensors(rgb: np.ndarray, crop: framing.Crop, points: np.ndarray, basis: DynamicsBasis) -> dict[str, np.ndarray]:
-    """All arrays of the latent but the crop."""
+def texture_sides(crop: framing.Crop, size: Size) -> tuple[int, int]:
+    """Sides T of the person layer and P of the plate for pictures of this size: never more than the photo has to give."""
+    native = min(round(crop.scale * SIZE), MAX_TEXTURE)
+    if size == "native":
+        return max(TEXTURE, native), max(SIZE, native)
+    tier = size_tier(size)
+    return max(TEXTURE, min(tier * TEXTURE // SIZE, native)), max(SIZE, min(tier, native))
+
+
+def _tensors(
+    rgb: np.ndarray, crop: framing.Crop, points: np.ndarray, basis: DynamicsBasis, side: int, plate_side: int
+) -> dict[str, np.ndarray]:
+    """All arrays of the latent but the crop; person layer `side` texels a side, plate `plate_side`."""
     import cv2
 
     from vasa_cli.portrait.expression import split_codes
 
     codes = split_codes(points, basis)
-    square = layers.cut_square(rgb, crop, TEXTURE)
+    square = layers.cut_square(rgb, crop, side)
     coarse = landmarks.person_matte(cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
     alpha = layers.refine_matte(square, _face_is_person(coarse, points))
     whites, irises = zip(*(eyes.eye_layers(square, points, e) for e in (0, 1)), strict=True)
@@ -78,8 +98,8 @@ def _tensors(rgb: np.ndarray, crop: framing.Crop, points: np.ndarray, basis: Dyn
     posed = (codes.rotation.astype(np.float64), float(codes.scale), codes.translation.astype(np.float64))
     canonical = ((points - codes.translation) @ codes.rotation) / codes.scale  # the photo's own shape, expression included
     return {
-        "person": layers.person_layer(square, alpha, layers.opening_masks(points)),
-        "plate": layers.background_plate(layers.cut_square(rgb, crop, SIZE), alpha),
+        "person": layers.person_layer(square, alpha, layers.opening_masks(points, side)),
+        "plate": layers.background_plate(layers.cut_square(rgb, crop, plate_side), alpha),
         "depth": volume.depth_map(canonical, *posed),
         "follow": volume.follow_map(canonical, *posed),
         "eye_white": np.stack(whites),

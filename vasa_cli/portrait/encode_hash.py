@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
-from vasa_cli.portrait.latent import FORMAT
+from vasa_cli.portrait.latent import FORMAT, SIZE
 
-ENCODER_VERSION = "2"  # raise it when the same photo encodes differently: cached faces are then rebuilt
+ENCODER_VERSION = "3"  # raise it when the same photo encodes differently: cached faces are then rebuilt
+
+TIERS = (SIZE, 768, 1024)  # px; pictures of any size in between share the encoding of the next one
+MAX_TEXTURE = 2560  # texels a side at most: a head that fills a 4K photo keeps its pixels, and memory stays within bounds
+
+Size = int | Literal["native"]  # what an encoding is for: crops of this side in px, or pasting back into the photo
+
+
+def size_tier(size: int) -> int:
+    """The least tier that serves pictures of this side."""
+    return next((tier for tier in TIERS if size <= tier), TIERS[-1])
+
+
+def purpose(size: Size) -> str:
+    """What tells encodings of one face for different sizes apart, in cache keys."""
+    return size if isinstance(size, str) else str(size_tier(size))
 
 
 def encoder_hash() -> str:

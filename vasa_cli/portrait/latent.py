@@ -15,15 +15,15 @@ import numpy as np
 
 from vasa_cli.errors import InputError
 
-FORMAT = "vasa-face/1"
+FORMAT = "vasa-face/2"
 SIZE = 512  # crop pixels
-TEXTURE = 768  # texels a side of the person layer: 1.5 a crop pixel, so that small motions do not blur
+TEXTURE = 768  # least texels a side of the person layer: 1.5 a crop pixel, so that small motions do not blur
 GRID = 256  # cells a side of the depth and follow maps
 
 # name -> (shape, dtype); None = any length
 _TENSORS: dict[str, tuple[tuple[int | None, ...], str]] = {
-    "person": ((TEXTURE, TEXTURE, 4), "uint8"),
-    "plate": ((SIZE, SIZE, 3), "uint8"),
+    "person": ((None, None, 4), "uint8"),
+    "plate": ((None, None, 3), "uint8"),
     "depth": ((GRID, GRID), "float32"),
     "follow": ((GRID, GRID), "float32"),
     "eye_white": ((2, None, None, 3), "uint8"),
@@ -40,6 +40,8 @@ _TENSORS: dict[str, tuple[tuple[int | None, ...], str]] = {
     "scale": ((), "float32"),
     "translation": ((3,), "float32"),
     "crop": ((3,), "float32"),
+    "photo": ((None, None, 3), "uint8"),
+    "body": ((None, None), "uint8"),
 }
 
 
@@ -48,8 +50,8 @@ class FaceLatent:
     """One portrait, encoded.
 
     The 3D appearance volume, as layers from back to front (colours 0..255, alpha 0..255):
-      plate (512, 512, 3)            the background without the person, uncovered parts filled in
-      person (768, 768, 4)           head, hair, neck, shoulders with matte; depth (256, 256) and follow (256, 256) lift it to 3D:
+      plate (P, P, 3), P >= 512      the background without the person, uncovered parts filled in
+      person (T, T, 4), T >= 768     head, hair, neck, shoulders with matte; depth (256, 256) and follow (256, 256) lift it to 3D:
                                      z in crop pixels, and how far each place goes along with the head (1 head, 0 stands still)
       eye_white (2, h, w, 3), eye_iris (2, d, d, 4)   eyeballs behind the lids, left and right of the picture
       mouth_upper, mouth_lower (h, w, 4), mouth_colours (3, 3) 0..1: cavity, tongue, light     mouth interior behind the lips
@@ -58,6 +60,8 @@ class FaceLatent:
       landmarks = scale * rotation @ (neutral + dynamics) + translation.
     Codes: identity z_id (M,), pose z_pose (6,) and dynamics z_dyn (K,) of the photo itself.
     crop: x, y, scale of the square in the photo (photo = xy + scale * crop pixel).
+    For pasting back: photo (H, W, 3), the photo itself, and body (H, W) 0..255, its person matte; both empty (0, 0) in faces that
+    were not encoded for it (`encode_portrait(size="native")`).
     """
 
     person: np.ndarray
@@ -78,6 +82,8 @@ class FaceLatent:
     scale: np.ndarray
     translation: np.ndarray
     crop: np.ndarray
+    photo: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
+    body: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
     pixel_hash: str = ""
     encoder_hash: str = ""
     photo_size: tuple[int, int] = (0, 0)  # width, height
@@ -89,11 +95,27 @@ class FaceLatent:
             fits = a.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, a.shape, strict=True))
             if not fits or str(a.dtype) != dtype:
                 raise ValueError(f"{name} must be {dtype} {shape}, got {a.dtype} {a.shape}")
+        for name, least in (("person", TEXTURE), ("plate", SIZE)):
+            height, width = getattr(self, name).shape[:2]
+            if height != width or height < least:
+                raise ValueError(f"{name} must be a square of at least {least} texels, got {width}x{height}")
+        if self.photo.shape[:2] != self.body.shape:
+            raise ValueError(f"photo {self.photo.shape} and body {self.body.shape} must have one size")
 
     @property
     def size(self) -> int:
-        """Side of the rendered picture in pixels."""
+        """Side of the picture that is rendered by default, in pixels."""
         return SIZE
+
+    @property
+    def texture(self) -> int:
+        """Texels a side of the person layer."""
+        return int(self.person.shape[0])
+
+    @property
+    def pastes(self) -> bool:
+        """Whether the photo itself is here, so that the head can be pasted back into it."""
+        return self.photo.size > 0
 
     def save(self, path: Path) -> None:
         """Write one .safetensors file (the caller handles .part and rename)."""

@@ -8,9 +8,9 @@ from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.framing import Crop
 from vasa_cli.portrait.latent import SIZE, TEXTURE
 
-MIRROR_DEPTH = 52.0  # px behind the edge up to which the plate mirrors the background
+MIRROR_DEPTH = 52.0  # px (of 512) behind the edge up to which the plate mirrors the background
 MIRROR_SHARE = 0.75  # the rest is the smooth fill: lines that meet the edge aslant then do not return as bright arcs
-EDGE_BAND = 13  # texels to both sides of the matte model's edge in which hair may be half transparent
+EDGE_BAND = 13  # texels (of 768) to both sides of the matte model's edge in which hair may be half transparent
 
 
 def cut_square(rgb: np.ndarray, crop: Crop, size: int) -> np.ndarray:
@@ -44,18 +44,21 @@ def guided_filter(guide: np.ndarray, mask: np.ndarray, radius: int, eps: float) 
 
 
 def refine_matte(square: np.ndarray, coarse: np.ndarray) -> np.ndarray:
-    """Coarse person mask (any size) -> alpha (TEXTURE, TEXTURE) 0..1 that follows hair and shoulders; exactly 0 and 1 away
-    from the edge."""
+    """Coarse person mask (any size) -> alpha (T, T) 0..1 that follows hair and shoulders of the square (T, T, 3); exactly 0 and
+    1 away from the edge."""
     import cv2
 
-    mask = cv2.resize(coarse, (TEXTURE, TEXTURE), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    side = square.shape[0]
+    k = side / TEXTURE
+    mask = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC).clip(0, 1)
     decided = np.clip((mask - 0.45) * 2.5 + 0.5, 0, 1).astype(np.float32)  # wide doubtful areas would render as ghosts
     grey = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    fine = guided_filter(grey, decided, 10, 2e-4)
+    fine = guided_filter(grey, decided, round(10 * k), 2e-4)
     alpha = np.clip((fine - 0.14) / 0.72, 0, 1)
     # beyond a few texels from the edge the guide only adds background texture
     solid = (mask > 0.45).astype(np.uint8)
-    core, reach = cv2.erode(solid, _disc(EDGE_BAND)), cv2.dilate(solid, _disc(EDGE_BAND))
+    band = _disc(round(EDGE_BAND * k))
+    core, reach = cv2.erode(solid, band), cv2.dilate(solid, band)
     alpha = np.where(core > 0, 1.0, np.where(reach == 0, 0.0, alpha))
     return _largest_blob(alpha.astype(np.float32))
 
@@ -74,8 +77,14 @@ def _largest_blob(alpha: np.ndarray) -> np.ndarray:
     if count <= 2:
         return alpha
     main = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    keep = cv2.dilate((labels == main).astype(np.uint8), np.ones((9, 9), np.uint8))
+    keep = cv2.dilate((labels == main).astype(np.uint8), _box(9 * alpha.shape[0] / TEXTURE))
     return alpha * keep
+
+
+def _box(side: float) -> np.ndarray:
+    """A square kernel about `side` wide, odd."""
+    side = 2 * round((side - 1) / 2) + 1
+    return np.ones((side, side), np.uint8)
 
 
 def clean_foreground(square: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +97,7 @@ def clean_foreground(square: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray,
 
     image, a = square.astype(np.float32), alpha[..., None]
     fore, back = image, image
-    for radius in (91, 7):
+    for radius in (len(_box(r * square.shape[0] / TEXTURE)) for r in (91, 7)):
 
         def blur(x: np.ndarray, r: int = radius) -> np.ndarray:
             y = np.asarray(cv2.blur(x, (r, r)))
@@ -125,14 +134,15 @@ def fill_holes(image: np.ndarray, known: np.ndarray) -> np.ndarray:
 def background_plate(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """The picture without the person: the photo's pixels where the person is not, filled in behind.
 
-    photo (SIZE, SIZE, 3) uint8, alpha (TEXTURE, TEXTURE) 0..1 -> (SIZE, SIZE, 3) uint8. Near the edge, where a turning head
+    photo (P, P, 3) uint8, alpha (T, T) 0..1 -> (P, P, 3) uint8. Near the edge, where a turning head
     uncovers it, the background is mirrored into the hole, so that leaves stay leaves and walls walls; farther in, where hardly
     anybody ever looks, it fades into a smooth fill.
     """
     import cv2
 
-    person = cv2.resize(alpha, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    unsure = cv2.dilate((person > 0.004).astype(np.uint8), np.ones((11, 11), np.uint8))
+    side = photo.shape[0]
+    person = cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA)
+    unsure = cv2.dilate((person > 0.004).astype(np.uint8), _box(11 * side / SIZE))
     smooth = fill_holes(photo.astype(np.float32), (1 - unsure).astype(np.float32))
     mirrored, trust = _mirror_into(photo, unsure)
     inner = np.clip(mirrored * trust + smooth * (1 - trust) + 0.5, 0, 255)
@@ -143,47 +153,47 @@ def _mirror_into(photo: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.nd
     """Reflect the surroundings across the hole's edge: picture (H, W, 3) float32 and how far to trust it (H, W, 1) 0..1."""
     import cv2
 
-    calm = (cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 5) > 0.2).astype(
-        np.uint8
-    )  # a ragged edge would shred the reflection
+    k = hole.shape[0] / SIZE
+    # a ragged edge would shred the reflection
+    calm = (cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 5 * k) > 0.2).astype(np.uint8)
     distance, labels = cv2.distanceTransformWithLabels(calm, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     y, x = np.mgrid[: hole.shape[0], : hole.shape[1]].astype(np.float32)
     edge = np.zeros((int(labels.max()) + 1, 2), np.float32)
     outside = calm == 0
     edge[labels[outside]] = np.stack([x[outside], y[outside]], -1)
     to_edge = edge[labels] - np.stack([x, y], -1)
-    to_edge = cv2.GaussianBlur(to_edge, (0, 0), 3)
+    to_edge = cv2.GaussianBlur(to_edge, (0, 0), 3 * k)
     at = np.stack([x, y], -1) + 2 * to_edge
     picture = cv2.remap(photo, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT).astype(np.float32)
     landed = cv2.remap((1 - hole).astype(np.float32), at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderValue=0)
-    near = MIRROR_SHARE * np.clip((MIRROR_DEPTH - distance) / (MIRROR_DEPTH / 2), 0, 1)
-    trust = cv2.GaussianBlur((landed > 0.99).astype(np.float32) * near, (0, 0), 2) * (landed > 0.5)
+    near = MIRROR_SHARE * np.clip((MIRROR_DEPTH - distance / k) / (MIRROR_DEPTH / 2), 0, 1)
+    trust = cv2.GaussianBlur((landed > 0.99).astype(np.float32) * near, (0, 0), 2 * k) * (landed > 0.5)
     return picture, trust[..., None]
 
 
-def opening_masks(landmarks: np.ndarray) -> np.ndarray:
-    """(TEXTURE, TEXTURE) uint8: 255 where the photo shows eyeballs or the inside of the mouth; landmarks (478, 3) in crop
+def opening_masks(landmarks: np.ndarray, side: int = TEXTURE) -> np.ndarray:
+    """(side, side) uint8: 255 where the photo shows eyeballs or the inside of the mouth; landmarks (478, 3) in crop
     pixels."""
     import cv2
 
-    k = TEXTURE / SIZE
-    mask = np.zeros((TEXTURE, TEXTURE), np.uint8)
+    k = side / SIZE
+    mask = np.zeros((side, side), np.uint8)
     for i, (upper, lower) in enumerate(top.SLITS):
         one = np.zeros_like(mask)
         ring = landmarks[top.ring((upper, lower)), :2] * k
         cv2.fillPoly(one, [np.round(ring * 8).astype(np.int32)], 255, shift=3)
         gap = float(np.linalg.norm(landmarks[upper[len(upper) // 2], :2] - landmarks[lower[len(lower) // 2], :2])) * k
-        if i == 0 and gap > 4:  # teeth shine through the lips' wet rim; closed lips have nothing to hide
-            one = cv2.dilate(one, np.ones((5, 5), np.uint8))
+        if i == 0 and gap > 4 * side / TEXTURE:  # teeth shine through the lips' wet rim; closed lips have nothing to hide
+            one = cv2.dilate(one, _box(5 * side / TEXTURE))
         mask |= one
     return mask
 
 
 def person_layer(square: np.ndarray, alpha: np.ndarray, openings: np.ndarray) -> np.ndarray:
-    """(TEXTURE, TEXTURE, 4) uint8: clean colours and matte; colours go on beyond the edge so that resampling finds no dark
+    """(T, T, 4) uint8: clean colours and matte; colours go on beyond the edge so that resampling finds no dark
     fringe.
 
-    Openings (TEXTURE, TEXTURE) are filled with the lips' and lids' own edge: closing them must show skin, never teeth or iris.
+    Openings (T, T) are filled with the lips' and lids' own edge: closing them must show skin, never teeth or iris.
     """
     fore, _ = clean_foreground(square, alpha)
     solid = fill_holes(fore, ((alpha > 0.03) & (openings == 0)).astype(np.float32))
