@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vasa_cli.motion import rest
 from vasa_cli.motion.basis import DynamicsBasis, lid_opening
 from vasa_cli.training import motion_basis as fit
 from vasa_cli.training.motion_actions import measure_scores, with_actions
@@ -52,9 +53,9 @@ def aligned(clips: list[Clip], basis: DynamicsBasis, masks: dict[str, np.ndarray
     for clip in clips:
         canonical, _ = basis.align_clip(clip.landmarks)
         canonical = smooth(canonical)
-        neutral = fit.neutral_of(canonical, masks)
+        neutral = rest.neutral_of(canonical, masks)
         if field is not None:
-            neutral = fit.close_lips(neutral, field)
+            neutral = rest.close_lips(neutral, field)
         people.append(Person(clip, neutral, canonical - neutral))
     return people
 
@@ -114,10 +115,10 @@ def residuals(people: list[Person], basis: DynamicsBasis) -> dict[str, dict[str,
         group = [p for p in people if p.clip.source == source]
         left = [p.displacement - basis.decode_person(basis.encode_person(p.displacement, p.neutral), p.neutral) for p in group]
         rows = {}
-        for region, points in fit.REGIONS.items():
+        for region, points in rest.REGIONS.items():
             motion = np.concatenate([p.displacement[:, list(points), :2].reshape(-1, 2) for p in group])
-            rest = np.concatenate([r[:, list(points), :2].reshape(-1, 2) for r in left])
-            rows[region] = (float(np.sqrt((motion**2).sum(-1).mean())), float(np.sqrt((rest**2).sum(-1).mean())))
+            missed = np.concatenate([r[:, list(points), :2].reshape(-1, 2) for r in left])
+            rows[region] = (float(np.sqrt((motion**2).sum(-1).mean())), float(np.sqrt((missed**2).sum(-1).mean())))
         out[source] = rows
     return out
 
@@ -140,8 +141,8 @@ def report(basis: DynamicsBasis, scores: dict[str, dict[str, tuple[float, float]
         "The irises' residual is by design: gaze is two angles for both eyes; the rest of the iris landmarks' motion is",
         "vergence and tracking noise.",
         "",
-        "| held-out source | " + " | ".join(fit.REGIONS) + " |",
-        "|---|" + "---|" * len(fit.REGIONS),
+        "| held-out source | " + " | ".join(rest.REGIONS) + " |",
+        "|---|" + "---|" * len(rest.REGIONS),
     ]
     for source, rows in scores.items():
         lines.append(f"| {source} | " + " | ".join(f"{m:.4f} -> {r:.4f}" for m, r in rows.values()) + " |")
@@ -168,15 +169,15 @@ def main() -> None:
     shape = fit.align_people(
         [np.median(c.landmarks, 0) for c in clips if c.source != "grid_s1"] + [np.median(clips[0].landmarks, 0)], mirror
     )
-    basis, masks = fit.empty_basis(shape, mirror), fit.region_masks(shape, config.softness)
+    basis, masks = fit.empty_basis(shape, mirror), rest.region_masks(shape, config.softness)
     people = aligned(clips, basis, masks, None)
     picks = balanced(people, args.per_source)
     field = fit.opening_field(np.concatenate([p.displacement[i] for p, i in picks]), masks["mouth"], mirror)
 
     distinct = [p for p in people if p.clip.source == "liveportrait" or p.clip.name in PEOPLE] + [people[0]]
-    shape = fit.symmetric_frame(fit.align_people([fit.close_lips(p.neutral, field) for p in distinct], mirror), mirror)
-    shape = fit.close_lips(shape, field).astype(np.float64)
-    basis, masks = fit.empty_basis(shape, mirror), fit.region_masks(shape, config.softness)
+    shape = fit.symmetric_frame(fit.align_people([rest.close_lips(p.neutral, field) for p in distinct], mirror), mirror)
+    shape = rest.close_lips(shape, field).astype(np.float64)
+    basis, masks = fit.empty_basis(shape, mirror), rest.region_masks(shape, config.softness)
     people = aligned(clips, basis, masks, field)
     picks = balanced(people, args.per_source)
     lids = masks["lids"][:, None]

@@ -116,7 +116,7 @@ def test_split_identity_leaves_a_resting_face_alone(basis: DynamicsBasis) -> Non
 
 @pytest.mark.skipif(not (DATA / "strangers").is_dir(), reason="needs ../shared/data")
 def test_little_error_remains_on_strangers(basis: DynamicsBasis) -> None:
-    from vasa_cli.training.motion_basis import close_lips, neutral_of, region_masks
+    from vasa_cli.motion.rest import close_lips, neutral_of, region_masks
     from vasa_cli.training.motion_clips import clip_paths, read_clip, smooth
 
     masks = region_masks(basis.mean_shape, 0.07)

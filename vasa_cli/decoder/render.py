@@ -38,9 +38,8 @@ class FaceDecoder(torch.nn.Module):
         super().__init__()
         self.size, self.basis = size, DynamicsBasis.load()
         neutral = torch.from_numpy(face.neutral)
-        cut_above = float((face.person[:4, :, 3] > 127).mean()) > 0.08
         self.head = HeadModel(
-            neutral, torch.from_numpy(face.pose), float(face.scale), torch.from_numpy(face.translation), cut_above
+            neutral, torch.from_numpy(face.pose), float(face.scale), torch.from_numpy(face.translation), face.cut_above
         )
         self.person = PersonLayer(face, self.head)
         self.apertures = Apertures(neutral)

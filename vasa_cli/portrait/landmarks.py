@@ -1,14 +1,14 @@
-"""The one file that touches mediapipe: face boxes, 478 landmarks, person matte.
+"""The one file that touches mediapipe: face boxes, 478 landmarks (in photos, and followed through a clip), person matte.
 
-mediapipe 0.10.21 carries its models in the wheel; newer wheels carry none. Nothing outside `encode` imports this module, so
-rendering
-machines need no mediapipe. Each graph is opened, used and closed: an unclosed one leaks, one per process may live.
+mediapipe 0.10.21 carries its models in the wheel; newer wheels carry none. Nothing outside `encode` and `--drive` imports this
+module, so rendering machines need no mediapipe. Each graph is opened, used and closed: an unclosed one
+leaks, one per process may live.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,8 @@ N_LANDMARKS = 478
 DETECT_SIDE = 1280  # px; the detectors look at 192 px, so larger pictures only cost time
 MESH_SIDE = 512  # px; side of the square crop that the landmark model sees
 MIN_FACE = 24  # px in the photo between the outer corners of the eyes
+FOLLOW_SIDE = 2.0  # side of the square in which a face is followed, in extents of the face
+FOLLOW_WAIT = 5  # frames after which a lost face is looked for again
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,15 @@ def mesh_in_square(rgb: np.ndarray, centre: np.ndarray, side: float, confidence:
     options = {"static_image_mode": True, "max_num_faces": 1, "refine_landmarks": True, "min_detection_confidence": confidence}
     with _silent_native_logs(), _solutions().face_mesh.FaceMesh(**options) as mesh:
         faces = mesh.process(np.ascontiguousarray(cut)).multi_face_landmarks
-    if not faces:
-        return None
-    points = np.array([[p.x, p.y, p.z] for p in faces[0].landmark], np.float64) * MESH_SIDE
+    return FaceMesh(_to_photo(faces[0], to_photo), 1.0) if faces else None
+
+
+def _to_photo(face: Any, to_photo: np.ndarray) -> np.ndarray:
+    """mediapipe's landmarks in the cut square -> (478, 3) float32 in photo pixels."""
+    points = np.array([[p.x, p.y, p.z] for p in face.landmark], np.float64) * MESH_SIDE
     points[:, :2] = points[:, :2] * to_photo[0, 0] + to_photo[:, 2]
     points[:, 2] *= to_photo[0, 0]
-    return FaceMesh(points.astype(np.float32), 1.0)
+    return points.astype(np.float32)
 
 
 def find_faces(rgb: np.ndarray) -> list[FaceMesh]:
@@ -152,6 +157,74 @@ def find_faces(rgb: np.ndarray) -> list[FaceMesh]:
 def _known(mesh: FaceMesh, faces: list[FaceMesh]) -> bool:
     nose = mesh.landmarks[4, :2]
     return any(np.linalg.norm(nose - f.landmarks[4, :2]) < 0.6 * f.inter_ocular for f in faces)
+
+
+def follow_face(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
+    """Landmarks of one face through a clip: (478, 3) float32 in pixels a frame, None where it is not seen.
+
+    The face is the largest of the first frame that shows one; a lost face is looked for again near where it was. The tracker
+    sees a square that stands still while the face stays inside, so that nothing shakes.
+    """
+    seen: np.ndarray | None = None
+    centre, side, wait = np.zeros(2), 0.0, 0
+    tracker: Any = None
+    try:
+        for rgb in frames:
+            points = None
+            if tracker is None and wait == 0 and (found := _nearest(find_faces(rgb), seen)) is not None:
+                centre, side = _follow_square(found)
+                tracker = _open_tracker()
+            if tracker is not None:
+                points = _tracked(tracker, rgb, centre, side)
+                if points is None:
+                    tracker.close()
+                    tracker, wait = None, 0
+                else:
+                    seen = points
+                    if not _well_inside(points, centre, side):
+                        centre, side = _follow_square(points)
+                        tracker.reset()
+            else:
+                wait = wait - 1 if wait else FOLLOW_WAIT
+            yield points
+    finally:
+        if tracker is not None:
+            tracker.close()
+
+
+def _open_tracker() -> Any:
+    options = {"static_image_mode": False, "max_num_faces": 1, "refine_landmarks": True, "min_detection_confidence": 0.3}
+    with _silent_native_logs():
+        return _solutions().face_mesh.FaceMesh(**options)
+
+
+def _tracked(tracker: Any, rgb: np.ndarray, centre: np.ndarray, side: float) -> np.ndarray | None:
+    cut, to_photo = _square(rgb, centre, side)
+    with _silent_native_logs():
+        faces = tracker.process(np.ascontiguousarray(cut)).multi_face_landmarks
+    return _to_photo(faces[0], to_photo) if faces else None
+
+
+def _nearest(faces: list[FaceMesh], seen: np.ndarray | None) -> np.ndarray | None:
+    """The largest face, or the one nearest to where it was seen."""
+    if not faces:
+        return None
+    if seen is None:
+        return faces[0].landmarks
+    return min((f.landmarks for f in faces), key=lambda p: float(np.linalg.norm(p[4, :2] - seen[4, :2])))
+
+
+def _follow_square(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Middle (2,) and side of the square in which to follow this face."""
+    flat = points[:, :2].astype(float)
+    return (flat.max(0) + flat.min(0)) / 2, FOLLOW_SIDE * float(np.ptp(flat, axis=0).max())
+
+
+def _well_inside(points: np.ndarray, centre: np.ndarray, side: float) -> bool:
+    """Whether the face keeps its distance from the square's border, and about its size."""
+    reach = float(np.abs(points[:, :2] - centre).max())
+    extent = float(np.ptp(points[:, :2], axis=0).max())
+    return reach < 0.45 * side and extent > 0.6 * side / FOLLOW_SIDE
 
 
 def person_matte(rgb: np.ndarray) -> np.ndarray:

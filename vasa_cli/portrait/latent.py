@@ -117,6 +117,16 @@ class FaceLatent:
         """Whether the photo itself is here, so that the head can be pasted back into it."""
         return self.photo.size > 0
 
+    @property
+    def cut_above(self) -> bool:
+        """Whether the photo's upper border cuts through hair or hat."""
+        return float((self.person[:4, :, 3] > 127).mean()) > 0.08
+
+    @property
+    def zoom_anchor(self) -> np.ndarray:
+        """(2,) crop pixels: the place about which head distance scales the person, where the photo's border cuts the body."""
+        return np.array([float(self.translation[0]), 0.0 if self.cut_above else float(SIZE)], np.float32)
+
     def save(self, path: Path) -> None:
         """Write one .safetensors file (the caller handles .part and rename)."""
         from safetensors.numpy import save_file

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from vasa_cli.motion.basis import DynamicsBasis
-from vasa_cli.training.motion_basis import mirrored, neutral_of, region_masks
+from vasa_cli.motion.rest import neutral_of, region_masks
+from vasa_cli.training.motion_basis import mirrored
 from vasa_cli.training.motion_clips import smooth
 
 # action -> (blendshape channels without Left/Right, blocks that it may move, size of a full action as a score)

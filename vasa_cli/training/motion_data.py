@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vasa_cli.motion.basis import DynamicsBasis, euler
-from vasa_cli.training.motion_basis import close_lips, neutral_of, region_masks
+from vasa_cli.motion.rest import close_lips, neutral_of, region_masks
 from vasa_cli.training.motion_clips import Clip, clip_paths, read_clip, resample, smooth
 
 FPS = 25.0

@@ -1,0 +1,114 @@
+"""A video clip becomes a motion track: measured instead of generated, in the same latents.
+
+Relative (the default): what the driver's head and face do around their own rest, so that any other face can play it. The rest is
+that of `motion.rest`: lips closed and of the usual width, lids at their usual opening, brows at their median, head at its median.
+Somebody who smiles through the whole clip therefore makes nobody smile.
+
+Absolute: for a photo of the driver, taken from the same footage: the head goes exactly where it is in the clip, and the face
+shows what the clip shows; what is subtracted is the photo's own neutral.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vasa_cli.errors import FaceError
+from vasa_cli.motion.basis import DynamicsBasis, euler
+from vasa_cli.motion.track import MotionTrack
+
+if TYPE_CHECKING:
+    from vasa_cli.portrait.latent import FaceLatent
+    from vasa_cli.video.clip import ClipInfo
+
+MODES = ("relative", "absolute")
+FEW = 0.1  # share of frames without a face that is worth a note
+MIN_SEEN = 5  # frames with a face below which a clip drives nothing
+WINDOW = 0.2  # seconds of the parabola that smooths
+HEAD_WINDOW = 0.36
+MEASURED_SEED = -1
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """The driver's landmarks (T, 478, 3) in pixels of the clip, holes filled; seen (T,) bool: measured, not filled."""
+
+    landmarks: np.ndarray
+    seen: np.ndarray
+    fps: Fraction
+    size: tuple[int, int]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the user."""
+        missing = float(1 - self.seen.mean())
+        return (f"no face in {missing:.0%} of the clip's frames; its motion there is interpolated",) if missing > FEW else ()
+
+
+def track_clip(clip: ClipInfo, progress: Callable[[int], None] = lambda done: None) -> Tracked:
+    """Follow the (largest) face of a clip. Raises InputError (undecodable), FaceError (no face)."""
+    from vasa_cli.portrait.landmarks import follow_face
+    from vasa_cli.video.clip import read_frames
+
+    found: list[np.ndarray | None] = []
+    for points in follow_face(read_frames(clip)):
+        found.append(points)
+        progress(len(found))
+    seen = np.array([p is not None for p in found])
+    if seen.sum() < min(MIN_SEEN, len(seen)) or not seen.any():
+        raise FaceError(f"{clip.path}: no face found in the clip; use one that shows a face from the front")
+    return Tracked(fill_holes(np.stack([p for p in found if p is not None]), seen), seen, clip.fps, clip.size)
+
+
+def fill_holes(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """values (S, ...) of the S frames that `seen` (T,) marks -> (T, ...): straight between neighbours, held at the ends."""
+    at = np.flatnonzero(seen)
+    want = np.arange(len(seen))
+    right = np.clip(np.searchsorted(at, want), 1, max(len(at) - 1, 1)).clip(max=len(at) - 1)
+    left = np.maximum(right - 1, 0)
+    u = ((want - at[left]) / np.maximum(at[right] - at[left], 1)).clip(0, 1).reshape(-1, *[1] * (values.ndim - 1))
+    return np.asarray(values[left] * (1 - u) + values[right] * u, np.float32)
+
+
+def smooth(values: np.ndarray, fps: Fraction, seconds: float) -> np.ndarray:
+    """(T, ...) through a parabola over about `seconds` (Savitzky and Golay, 1964): noise goes, the bottom of a closure stays."""
+    half = round(float(fps) * seconds / 2 - 0.5)
+    if half < 2 or len(values) < 2 * half + 1:
+        return values
+    x = np.arange(-half, half + 1)
+    kernel = np.linalg.pinv(np.stack([x**0, x, x**2], 1).astype(np.float64))[0]
+    padded = np.concatenate([np.repeat(values[:1], half, 0), values, np.repeat(values[-1:], half, 0)]).astype(np.float64)
+    return np.asarray(sum(k * padded[i : i + len(values)] for i, k in enumerate(kernel)), np.float32)
+
+
+def relative_motion(tracked: Tracked, basis: DynamicsBasis) -> MotionTrack:
+    """Motion around the driver's own rest."""
+    from vasa_cli.motion.rest import close_lips, neutral_of, region_masks
+
+    canonical, (rotation, scale, shift) = basis.align_clip(tracked.landmarks)
+    canonical = smooth(canonical, tracked.fps, WINDOW)
+    rest = neutral_of(canonical[tracked.seen], region_masks(basis.mean_shape, 0.07))
+    neutral = close_lips(rest, basis.decode(basis.mouth_open_direction))
+    width = float(np.linalg.norm(neutral[234] - neutral[454]) * np.median(scale))
+    pose = np.concatenate([np.unwrap(euler(rotation), axis=0), shift[:, :2] / width, -np.log(scale)[:, None]], 1)
+    pose = smooth(pose - np.median(pose[tracked.seen], 0), tracked.fps, HEAD_WINDOW)
+    return MotionTrack(pose, basis.encode_person(canonical - neutral, neutral), tracked.fps, MEASURED_SEED)
+
+
+def absolute_motion(tracked: Tracked, face: FaceLatent, basis: DynamicsBasis, crop: np.ndarray | None = None) -> MotionTrack:
+    """Motion of the photo's own person in the photo's camera frame. crop (3,): the photo's square in the clip (x, y, scale)."""
+    x, y, k = face.crop if crop is None else crop
+    points = tracked.landmarks / k - np.array([x / k, y / k, 0], np.float32)
+    photo = (face.landmarks - face.translation) @ face.rotation / float(face.scale)
+    canonical, (rotation, scale, shift) = basis.align(points, photo)
+    canonical = smooth(canonical, tracked.fps, WINDOW)
+    zoom = (scale / float(face.scale))[:, None]
+    anchor, width = face.zoom_anchor, float(np.linalg.norm(face.neutral[454] - face.neutral[234])) * float(face.scale)
+    moved = (anchor + (shift[:, :2] - anchor) / zoom - face.translation[:2]) / width  # `decoder.geometry.HeadPose.zoomed` undone
+    pose = np.concatenate([np.unwrap(euler(rotation), axis=0) - face.pose[:3], moved, -np.log(zoom)], 1)
+    pose = smooth(pose.astype(np.float32), tracked.fps, HEAD_WINDOW)
+    return MotionTrack(pose, basis.encode_person(canonical - face.neutral, face.neutral), tracked.fps, MEASURED_SEED)
