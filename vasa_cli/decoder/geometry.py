@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from vasa_cli.decoder.border import StillBorder
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.latent import SIZE
 
@@ -40,8 +41,8 @@ class HeadModel(torch.nn.Module):
     """One face's rigid geometry: canonical points to the picture.
 
     The person as a whole is scaled by head distance about a place on the picture's lower edge, so that no cut-off chest
-    floats; where the
-    photo cuts off the hair instead (`cut_above`), about the upper edge.
+    floats; where the photo cuts off the hair instead (`cut_above`), about the upper edge. With a `border` (pasting back) only
+    the head is scaled, about its own middle, and what lies at the crop's edge stays.
     """
 
     rest_angles: torch.Tensor
@@ -49,15 +50,23 @@ class HeadModel(torch.nn.Module):
     anchor: torch.Tensor
 
     def __init__(
-        self, neutral: torch.Tensor, pose: torch.Tensor, scale: float, translation: torch.Tensor, cut_above: bool
+        self,
+        neutral: torch.Tensor,
+        pose: torch.Tensor,
+        scale: float,
+        translation: torch.Tensor,
+        cut_above: bool,
+        border: StillBorder | None = None,
     ) -> None:
         super().__init__()
+        self.border = border
         self.scale = float(scale)
         self.register_buffer("rest_angles", pose[:3].clone())
         self.register_buffer("rest_translation", translation.clone())
         sides = neutral[list(top.FACE_SIDES)]
         self.face_width = float(torch.linalg.norm(sides[1] - sides[0])) * self.scale  # crop pixels
-        self.register_buffer("anchor", torch.tensor([float(translation[0]), 0.0 if cut_above else float(SIZE)]))
+        foot = float(SIZE) if border is None else float(translation[1])
+        self.register_buffer("anchor", torch.tensor([float(translation[0]), 0.0 if cut_above else foot]))
 
     def pose(self, z_pose: torch.Tensor) -> HeadPose:
         """(B, 6) offsets from the photo's rest pose -> HeadPose."""
@@ -68,6 +77,13 @@ class HeadModel(torch.nn.Module):
     def place(self, canonical: torch.Tensor, pose: HeadPose) -> torch.Tensor:
         """(B, N, 3) or (N, 3) canonical -> (B, N, 3) crop pixels before the zoom."""
         return self.scale * canonical @ pose.rotation.transpose(1, 2) + pose.translation[:, None]
+
+    def carry(self, rest: torch.Tensor, placed: torch.Tensor, follow: torch.Tensor, pose: HeadPose) -> torch.Tensor:
+        """Points of the photo, rest (N, 2), that would be at placed (B, N, 2) if they went along with the head fully, and go
+        along by follow (N, 1) -> (B, N, 2) in the picture."""
+        if self.border is None:
+            return pose.zoomed(rest + follow * (placed - rest))
+        return self.border.settle(rest, rest + follow * (pose.zoomed(placed) - rest))
 
     def plane_maps(self, rest: torch.Tensor, pose: HeadPose) -> torch.Tensor:
         """(B, 2, 2): how a small flat piece facing forward in the photo (rotation `rest` (3, 3)) lies in the picture, zoom

@@ -8,7 +8,7 @@ unit, smaller
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,9 @@ _TENSORS: dict[str, tuple[tuple[int | None, ...], str]] = {
     "follow": ((GRID, GRID), "float32"),
     "eye_white": ((2, None, None, 3), "uint8"),
     "eye_iris": ((2, None, None, 4), "uint8"),
-    "mouth_upper": ((None, None, 4), "uint8"),
-    "mouth_lower": ((None, None, 4), "uint8"),
-    "mouth_colours": ((3, 3), "float32"),
+    "mouth_upper": ((None, None, 5), "uint8"),
+    "mouth_lower": ((None, None, 5), "uint8"),
+    "mouth_colours": ((5, 3), "float32"),
     "landmarks": ((478, 3), "float32"),
     "neutral": ((478, 3), "float32"),
     "identity": ((None,), "float32"),
@@ -54,7 +54,8 @@ class FaceLatent:
       person (T, T, 4), T >= 768     head, hair, neck, shoulders with matte; depth (256, 256) and follow (256, 256) lift it to 3D:
                                      z in crop pixels, and how far each place goes along with the head (1 head, 0 stands still)
       eye_white (2, h, w, 3), eye_iris (2, d, d, 4)   eyeballs behind the lids, left and right of the picture
-      mouth_upper, mouth_lower (h, w, 4), mouth_colours (3, 3) 0..1: cavity, tongue, light     mouth interior behind the lips
+      mouth_upper, mouth_lower (h, w, 5)   rows of teeth under white light, off their arch: colour, coverage, coverage of gum
+      mouth_colours (5, 3) 0..1: cavity, tongue and gum under white light, light on what faces left and right
     Geometry: landmarks (478, 3) of the photo in crop pixels, which are also the texture coordinates (divide by 512);
       neutral (478, 3) canonical vertices without the photo's expression;
       landmarks = scale * rotation @ (neutral + dynamics) + translation.
@@ -126,6 +127,15 @@ class FaceLatent:
     def zoom_anchor(self) -> np.ndarray:
         """(2,) crop pixels: the place about which head distance scales the person, where the photo's border cuts the body."""
         return np.array([float(self.translation[0]), 0.0 if self.cut_above else float(SIZE)], np.float32)
+
+    def shrunk(self, size: int) -> FaceLatent:
+        """The same face with a person layer no finer than pictures of this size can show: sampling a finer one would alias."""
+        step = self.texture * SIZE // (TEXTURE * max(size, 1))
+        if step < 2:
+            return self
+        side = self.texture // step
+        cut = self.person[: side * step, : side * step].reshape(side, step, side, step, 4)
+        return replace(self, person=np.asarray(cut.mean((1, 3)) + 0.5, np.uint8))
 
     def save(self, path: Path) -> None:
         """Write one .safetensors file (the caller handles .part and rename)."""
