@@ -74,13 +74,13 @@ def test_thin_plate_keeps_constants_and_meets_the_nodes() -> None:
 def test_splat_shows_the_nearer_surface_and_fills_gaps() -> None:
     at = torch.tensor([[[4.5, 4.5], [4.5, 4.5], [1.5, 1.5]]])
     value = torch.tensor([[[1.0], [9.0], [5.0]]])
-    out, cover = splat(at, value, torch.tensor([[0.0, 12.0, 0.0]]), 64)
+    out, cover = splat(at, value, torch.tensor([[0.0, 12.0, 0.0]]), (64, 64))
     assert out[0, 0, 4, 4] == pytest.approx(9.0, abs=0.01)
     assert out[0, 0, 1, 1] == pytest.approx(5.0) and cover[0, 0, 4, 4] == pytest.approx(2.0)
     assert cover[0, 0, 30, 30] == 0
     filled = fill(out, cover)
     assert torch.isfinite(filled).all() and 4.9 < float(filled[0, 0, 60, 60]) < 9.1
-    outside = splat(torch.tensor([[[-50.0, 3.0]]]), torch.ones(1, 1, 1), torch.zeros(1, 1), 64)[1]
+    outside = splat(torch.tensor([[[-50.0, 3.0]]]), torch.ones(1, 1, 1), torch.zeros(1, 1), (64, 64))[1]
     assert outside.sum() == 0  # what leaves the picture does not pile up at its edge
 
 

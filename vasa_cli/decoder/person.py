@@ -1,11 +1,18 @@
-"""The person layer in motion: dense 3D flow from vertices and pose, visibility by splatting, one sampling of the photo."""
+"""The person layer in motion: dense 3D flow from vertices and pose, visibility by splatting, one sampling of the photo.
+
+Two sheets of the same photo: the face, and everything else of the person behind it. A turned head's cheek ends where it
+turns away from the viewer; were face and ear one sheet, the flow between them would be a thin ragged copy of the ear.
+"""
 
 from __future__ import annotations
+
+from math import gcd
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from vasa_cli.decoder import regions
 from vasa_cli.decoder.field import grid_points, thin_plate_weights
 from vasa_cli.decoder.geometry import HeadModel, HeadPose
 from vasa_cli.decoder.splat import fill, splat
@@ -15,59 +22,27 @@ from vasa_cli.portrait.latent import GRID, SIZE, FaceLatent
 SHARPNESS = 10.0  # of visibility: a surface 0.1 IOD nearer hides the one behind by e^1
 REACH = 1.75  # facial displacement dies out at this multiple of the face outline
 _STILL_RINGS = (1.42, 1.75, 2.3)  # multiples of the outline where the skin stands still relative to the head
-
-
-def _mask_inside(ring: np.ndarray) -> np.ndarray:
-    """(GRID, GRID) bool: cells whose centre lies inside a closed ring (N, 2) in crop pixels (even-odd rule)."""
-    p = grid_points(GRID, SIZE).numpy()
-    x, y = p[:, 0], p[:, 1]
-    odd = np.zeros(len(p), bool)
-    for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, 0), strict=True):
-        crosses = (y0 > y) != (y1 > y)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            odd ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
-    return odd.reshape(GRID, GRID)
-
-
-def _scaled_outline(landmarks: np.ndarray, factor: float) -> np.ndarray:
-    oval = landmarks[list(top.OVAL), :2]
-    middle = oval.mean(0)
-    return np.asarray(middle + (oval - middle) * factor)
-
-
-def _seam_side(landmarks: np.ndarray) -> np.ndarray:
-    """(GRID * GRID,) bool: True where a cell lies below its slit (mouth or eye) and must follow the lower lip or lid."""
-    p = grid_points(GRID, SIZE).numpy()
-    below = np.zeros(len(p), bool)
-    for upper, lower in top.SLITS:
-        middle = (landmarks[list(upper), :2] + landmarks[list(lower), :2]) / 2
-        axis = middle[-1] - middle[0]
-        width = float(np.linalg.norm(axis))
-        axis = axis / width * (1 if axis[0] > 0 else -1)
-        start = middle[0] if middle[0] @ axis < middle[-1] @ axis else middle[-1]
-        down = np.array([-axis[1], axis[0]])
-        order = np.argsort((middle - start) @ axis)
-        u, v = (p - start) @ axis, (p - start) @ down
-        seam = np.interp(u, ((middle - start) @ axis)[order], ((middle - start) @ down)[order])
-        near = (u > -0.15 * width) & (u < 1.15 * width) & (v - seam < 0.9 * width)
-        below |= near & (v > seam)
-    return below
-
-
-def _apertures(landmarks: np.ndarray) -> np.ndarray:
-    """(GRID, GRID) bool: cells that show eyeball or mouth interior, not skin."""
-    hole = np.zeros((GRID, GRID), bool)
-    for slit in top.SLITS:
-        hole |= _mask_inside(landmarks[top.ring(slit), :2])
-    return hole
+_BLOCK = 16  # cells; the face's window starts and ends at multiples of it
 
 
 def near_cover(coverage: torch.Tensor) -> torch.Tensor:
-    """Where anything fell, gaps of a mouth's size closed: (B, 1, G, G) -> (B, 1, G/4, G/4). Beyond it the filled flow would
+    """Where anything fell, gaps of a mouth's size closed: (B, 1, H, W) -> (B, 1, H/4, W/4). Beyond it the filled flow would
     repeat ears and hair."""
     hit = F.max_pool2d((coverage > 0.02).float(), 4)
     grown = F.max_pool2d(F.pad(hit, (3, 3, 3, 3), mode="replicate"), 7, 1)
     return 1 - F.max_pool2d(F.pad(1 - grown, (3, 3, 3, 3), mode="replicate"), 7, 1)
+
+
+def _silhouette(coverage: torch.Tensor) -> torch.Tensor:
+    """(B, 1, H, W) 0..1, smooth over a cell at the outline: where the front sheet is; its openings count as covered."""
+    near = near_cover(F.pad(coverage, (_BLOCK,) * 4))[..., 4:-4, 4:-4]
+    deep = 1 - F.max_pool2d(F.pad(1 - near, (2,) * 4, value=1.0), 5, 1)  # away from the outline: only there are openings closed
+    deep = F.interpolate(deep, size=coverage.shape[-2:], mode="nearest")
+    return F.avg_pool2d(torch.maximum((coverage * 3).clamp(0, 1), deep), 3, 1, 1)
+
+
+def _resize(planes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    return F.interpolate(planes.contiguous(), size=size, mode="bilinear", align_corners=False)
 
 
 class PersonLayer(torch.nn.Module):
@@ -77,6 +52,7 @@ class PersonLayer(torch.nn.Module):
     points: torch.Tensor
     canonical: torch.Tensor
     follow: torch.Tensor
+    ramp: torch.Tensor
     skin: torch.Tensor
     weights: torch.Tensor
     cells: torch.Tensor
@@ -85,16 +61,22 @@ class PersonLayer(torch.nn.Module):
         super().__init__()
         self.head = head
         texture = torch.from_numpy(np.ascontiguousarray(face.person.transpose(2, 0, 1))).float() / 255
-        self.register_buffer("texture", texture[None])  # (1, 4, 768, 768)
+        self.register_buffer("texture", texture[None])  # (1, 4, T, T)
+        ramp = torch.from_numpy(regions.face_ramp(face.landmarks)).reshape(-1)
         keep = self._source_cells(face)
-        points = grid_points(GRID, SIZE)[keep]  # (N, 2)
-        z = torch.from_numpy(face.depth).reshape(-1)[keep]
+        # behind only, both sheets, front only: each sheet is one slice
+        behind, front = keep & (ramp < 1), keep & (ramp > 0)
+        order = torch.cat([torch.nonzero(m)[:, 0] for m in (behind & ~front, behind & front, front & ~behind)])
+        self.n_behind, self.first_front = int(behind.sum()), int((behind & ~front).sum())
+        points = grid_points(GRID, SIZE)[order]  # (N, 2)
+        z = torch.from_numpy(face.depth).reshape(-1)[order]
         posed = torch.cat([points, z[:, None]], 1)
         canonical = (posed - torch.from_numpy(face.translation)) @ torch.from_numpy(face.rotation) / float(face.scale)
         self.register_buffer("points", points)
         self.register_buffer("canonical", canonical)
-        self.register_buffer("follow", torch.from_numpy(face.follow).reshape(-1)[keep])
-        skin, weights = self._skin_weights(face, points, torch.from_numpy(_seam_side(face.landmarks))[keep])
+        self.register_buffer("follow", torch.from_numpy(face.follow).reshape(-1)[order])
+        self.register_buffer("ramp", ramp[order[self.first_front :]])
+        skin, weights = self._skin_weights(face, points, torch.from_numpy(regions.seam_side(face.landmarks))[order])
         self.register_buffer("skin", skin)  # (S,) indices into points
         self.register_buffer("weights", weights)  # (S, 468)
         cells = grid_points(GRID, SIZE).T.reshape(1, 2, GRID, GRID)
@@ -105,16 +87,16 @@ class PersonLayer(torch.nn.Module):
         """Cells of the photo that are splatted: the person, a margin around the edge so that the flow goes on, no openings."""
         alpha = torch.from_numpy(face.person[..., 3].astype(np.float32))[None, None] / 255
         near = F.max_pool2d(F.adaptive_max_pool2d(alpha, GRID), 21, 1, 10)[0, 0] > 0.02
-        return (near & ~torch.from_numpy(_apertures(face.landmarks))).reshape(-1)
+        return (near & ~torch.from_numpy(regions.apertures(face.landmarks))).reshape(-1)
 
     @staticmethod
     def _skin_weights(face: FaceLatent, points: torch.Tensor, below: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Thin-plate weights of the cells that facial dynamics move; skin above a slit ignores what is below it and vice
         versa."""
-        inside = torch.from_numpy(_mask_inside(_scaled_outline(face.landmarks, REACH))).reshape(-1)
+        inside = torch.from_numpy(regions.mask_inside(regions.scaled_outline(face.landmarks, REACH))).reshape(-1)
         index = (points * (GRID / SIZE)).long()
         skin = torch.nonzero(inside[index[:, 1] * GRID + index[:, 0]])[:, 0]
-        still = np.concatenate([_scaled_outline(face.landmarks, r)[::2] for r in _STILL_RINGS])
+        still = np.concatenate([regions.scaled_outline(face.landmarks, r)[::2] for r in _STILL_RINGS])
         unit = float(face.scale) * 2
         weights = torch.zeros(len(skin), top.N_SKIN)
         for side, ignored in ((False, top.BELOW_SLITS), (True, top.ABOVE_SLITS)):
@@ -127,23 +109,71 @@ class PersonLayer(torch.nn.Module):
             weights[rows] = full
         return skin, weights
 
-    def flow(self, displacement: torch.Tensor, pose: HeadPose) -> tuple[torch.Tensor, torch.Tensor]:
-        """displacement (B, 468, 3) of the vertices against the photo, canonical -> where each cell of the picture comes from,
-        (B, 2, GRID, GRID) crop pixels, and where there is a person at all (B, 1, GRID / 4, GRID / 4) 0..1."""
-        b = len(displacement)
-        moved = self.canonical.expand(b, -1, -1).clone()  # (B, N, 3)
+    def place(self, displacement: torch.Tensor, pose: HeadPose) -> tuple[torch.Tensor, torch.Tensor]:
+        """displacement (B, 468, 3) of the vertices against the photo, canonical -> where each source cell goes, (B, N, 2) crop
+        pixels, and how near it is there (B, N)."""
+        moved = self.canonical.expand(len(displacement), -1, -1).clone()  # (B, N, 3)
         moved[:, self.skin] += torch.einsum("sn,bnc->bsc", self.weights, displacement)
         placed = self.head.place(moved, pose)  # (B, N, 3)
-        follow = self.follow[None, :, None]
-        at = self.points + follow * (placed[..., :2] - self.points)
-        at = pose.zoomed(at)  # (B, N, 2)
+        at = self.head.carry(self.points, placed[..., :2], self.follow[:, None], pose)
         nearness = -SHARPNESS * (placed[..., 2] - pose.translation[:, 2:]) / self.head.scale
-        back, coverage = splat(at * (GRID / SIZE), self.points - at, nearness.clamp(-20, 20), GRID)
-        source = self.cells + fill(back, coverage)
-        if bool((pose.zoom >= 0.999).all()):
-            return source, near_cover(coverage)
-        rest, outside = self._beyond_photo(pose)
-        return torch.lerp(source, rest, outside), torch.maximum(near_cover(coverage), F.avg_pool2d(outside, 4))
+        return at, nearness.clamp(-20, 20)
+
+    def forward(self, displacement: torch.Tensor, pose: HeadPose, size: int) -> torch.Tensor:
+        """-> (B, 4, size, size) colour and matte, 0..1, not premultiplied."""
+        at, nearness = self.place(displacement, pose)
+        back = self.points - at
+        rgba = self._behind(at[:, : self.n_behind], back[:, : self.n_behind], nearness[:, : self.n_behind], pose, size)
+        front = slice(self.first_front, None)
+        self._draw_front(rgba, at[:, front], back[:, front], nearness[:, front])
+        return rgba
+
+    def _behind(self, at: torch.Tensor, back: torch.Tensor, nearness: torch.Tensor, pose: HeadPose, size: int) -> torch.Tensor:
+        """Hair, ears, neck, shoulders: (B, 4, size, size)."""
+        flow, coverage = splat(at * (GRID / SIZE), back, nearness, (GRID, GRID))
+        source, present = self.cells + fill(flow, coverage), near_cover(coverage)
+        if self.head.border is None and not bool((pose.zoom >= 0.999).all()):
+            rest, outside = self._beyond_photo(pose)
+            source, present = torch.lerp(source, rest, outside), torch.maximum(present, F.avg_pool2d(outside, 4))
+        rgba = self._sample(_resize(source, (size, size)))
+        rgba[:, 3:] *= _resize(present, (size, size))
+        return rgba
+
+    def _draw_front(self, rgba: torch.Tensor, at: torch.Tensor, back: torch.Tensor, nearness: torch.Tensor) -> None:
+        """The face, over `rgba` (B, 4, S, S)."""
+        size = rgba.shape[-1]
+        x0, y0, x1, y1 = self._window(at, size)
+        if x1 <= x0 or y1 <= y0:
+            return
+        origin = torch.tensor([x0, y0], dtype=at.dtype, device=at.device)
+        value = torch.cat([back, self.ramp.expand(len(back), -1)[..., None]], -1)
+        flow, coverage = splat(at * (GRID / SIZE) - origin, value, nearness, (y1 - y0, x1 - x0))
+        sheet = fill(flow, coverage)
+        sheet[:, :2] += self.cells[:, :, y0:y1, x0:x1]
+        sheet[:, 2:] *= _silhouette(coverage)
+        k = size / GRID
+        left, upper, right, lower = (round(v * k) for v in (x0, y0, x1, y1))
+        sheet = _resize(sheet, (lower - upper, right - left))
+        face = self._sample(sheet[:, :2])
+        part = rgba[:, :, upper:lower, left:right]
+        cover = face[:, 3:] * ((sheet[:, 2:] - 0.5) * 2 + 0.5).clamp(0, 1)
+        part[:, :3].lerp_(face[:, :3], cover)
+        part[:, 3:].lerp_(torch.ones_like(cover), cover)
+
+    @staticmethod
+    def _window(at: torch.Tensor, size: int) -> tuple[int, int, int, int]:
+        """x0, y0, x1, y1 in cells around all of `at` (B, N, 2), at places that are whole pixels of a picture of this size."""
+        step = _BLOCK * (GRID // _BLOCK // gcd(GRID // _BLOCK, max(size // _BLOCK, 1))) if size % _BLOCK == 0 else GRID
+        low = (at.amin((0, 1)) * (GRID / SIZE) - 3) / step
+        high = (at.amax((0, 1)) * (GRID / SIZE) + 3) / step
+        ends = torch.cat([low.floor(), high.ceil()]).mul(step).clamp(0, GRID).int().tolist()
+        return ends[0], ends[1], ends[2], ends[3]
+
+    def _sample(self, source: torch.Tensor) -> torch.Tensor:
+        """The photo's layer at source (B, 2, H, W) crop pixels -> (B, 4, H, W)."""
+        grid = (source / (SIZE / 2) - 1).permute(0, 2, 3, 1)
+        texture = self.texture.expand(len(grid), -1, -1, -1)
+        return F.grid_sample(texture, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
     def _beyond_photo(self, pose: HeadPose) -> tuple[torch.Tensor, torch.Tensor]:
         """Where a person farther away shows what the photo's border cut off: the place (B, 2, GRID, GRID) in the photo, beyond
@@ -153,13 +183,3 @@ class PersonLayer(torch.nn.Module):
         rest = anchor + (self.cells - anchor) / zoom
         outside = ((rest < 6) | (rest > SIZE - 6)).any(1, keepdim=True).float()
         return rest, outside * (zoom < 0.999)
-
-    def forward(self, displacement: torch.Tensor, pose: HeadPose, size: int) -> torch.Tensor:
-        """-> (B, 4, size, size) colour and matte, 0..1, not premultiplied."""
-        source, present = self.flow(displacement, pose)
-        source = F.interpolate(source, size=(size, size), mode="bilinear", align_corners=False)
-        grid = (source / (SIZE / 2) - 1).permute(0, 2, 3, 1)
-        texture = self.texture.expand(len(grid), -1, -1, -1)
-        rgba = F.grid_sample(texture, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        rgba[:, 3:] *= F.interpolate(present, size=(size, size), mode="bilinear", align_corners=False)
-        return rgba
