@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from vasa_cli.decoder import person as person_module
 from vasa_cli.decoder.render import FaceDecoder
 from vasa_cli.motion.basis import DynamicsBasis, euler, procrustes
 from vasa_cli.motion.track import MotionTrack
 from vasa_cli.portrait import topology as top
-from vasa_cli.portrait.latent import GRID, SIZE, FaceLatent
+from vasa_cli.portrait.latent import SIZE, FaceLatent
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from results import machine, table, write_section
@@ -36,7 +35,7 @@ PORTRAITS = ("halfbody_woman_class", "halfbody_man_dark", "woman_waterfall", "pa
 STEPS = 9
 PUCKER = 0.24  # IOD by which the mouth becomes narrower
 JAW = 0.34  # IOD of gap between the lips
-FAR = 3  # cells (of two pixels): what lies farther from any splat than this was not seen there but made up
+STRETCH = 9.0  # times the area that the photo shows there: skin that smears
 _NOSE = (1, 2, 4, 5, 6, 168, 195, 197, 98, 327, 129, 358, 94, 19, 45, 275, 48, 278, 64, 294)
 _BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300, 46, 53, 52, 65, 55, 285, 295, 282, 283, 276)
 FEATURES = {
@@ -61,15 +60,15 @@ class Sweep:
 class Found:
     """What one sweep looks like. frames (STEPS, 512, 512, 3); marks, asked: re-detected (NaN where no face was found) and
     requested landmarks
-    (STEPS, 478, 3) in pixels; holes: pixels a frame inside the face that show the background; far, folded: share of the face's
-    cells."""
+    (STEPS, 478, 3) in pixels; holes: pixels a frame inside the face that show the background; stretched,
+    folded: share of the face's pixels."""
 
     sweep: Sweep
     frames: np.ndarray
     marks: np.ndarray
     asked: np.ndarray
     holes: np.ndarray
-    far: np.ndarray
+    stretched: np.ndarray
     folded: np.ndarray
 
 
@@ -139,59 +138,51 @@ def tracker() -> Iterator[Tracker]:
 
 
 @contextmanager
-def coverage_seen() -> Iterator[list[torch.Tensor]]:
-    """Record the coverage of every splat in the person layer."""
-    seen: list[torch.Tensor] = []
-    plain = person_module.splat
-
-    def recording(*args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        value, coverage = plain(*args, **kwargs)
-        seen.append(coverage)
-        return value, coverage
-
-    person_module.splat = recording
+def coordinates_for_colours(decoder: FaceDecoder) -> Iterator[None]:
+    """Let the person layer show, instead of the photo, where in the photo each pixel comes from: x, y in 0..1."""
+    person = decoder.person
+    kept, side = person.texture, person.texture.shape[-1]
+    ramp = (torch.arange(side, dtype=torch.float32) + 0.5) / side
+    y, x = torch.meshgrid(ramp, ramp, indexing="ij")
+    person.texture = torch.stack([x, y, torch.zeros_like(x), torch.ones_like(x)])[None]
     try:
-        yield seen
+        yield
     finally:
-        person_module.splat = plain
+        person.texture = kept
 
 
-def face_cells(asked: np.ndarray) -> np.ndarray:
-    """(GRID, GRID) bool: the face where it was asked to be (landmarks (478, 3)), without the openings and a cell around
-    them."""
+def face_pixels(asked: np.ndarray) -> np.ndarray:
+    """(SIZE, SIZE) bool: the face where it was asked to be (landmarks (478, 3)), without the openings and what is close to an
+    edge."""
     import cv2
 
-    k = GRID / SIZE
-    face = np.zeros((GRID, GRID), np.uint8)
-    hull = cv2.convexHull(asked[: top.N_SKIN, :2].astype(np.float32) * k)
+    face, holes = np.zeros((SIZE, SIZE), np.uint8), np.zeros((SIZE, SIZE), np.uint8)
+    hull = cv2.convexHull(asked[: top.N_SKIN, :2].astype(np.float32))
     cv2.fillConvexPoly(face, np.round(hull * 16).astype(np.int32), 1, shift=4)
-    face = cv2.erode(face, np.ones((3, 3), np.uint8))  # the silhouette's own cells are half outside
-    holes = np.zeros_like(face)
     for slit in top.SLITS:
-        cv2.fillPoly(holes, [np.round(asked[top.ring(slit), :2] * k * 16).astype(np.int32)], 1, shift=4)
-    return (face > 0) & (cv2.dilate(holes, np.ones((5, 5), np.uint8)) == 0)
+        cv2.fillPoly(holes, [np.round(asked[top.ring(slit), :2] * 16).astype(np.int32)], 1, shift=4)
+    inner = cv2.erode(face, np.ones((7, 7), np.uint8), borderValue=0)
+    return np.asarray((inner > 0) & (cv2.dilate(holes, np.ones((7, 7), np.uint8)) == 0))
 
 
 def surface(decoder: FaceDecoder, pose: torch.Tensor, dynamics: torch.Tensor, asked: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Per frame: pixels inside the face that show the background, shares of its cells filled from afar, and folded."""
-    import cv2
-
+    """Per frame: pixels inside the face that show the background; shares of its pixels that are stretched, and folded."""
     head = decoder.head.pose(pose)
     shift = (decoder.vertices(dynamics) - decoder.photo_shape)[:, : top.N_SKIN]
-    with coverage_seen() as seen:
-        source = decoder.person.flow(shift, head)[0]  # (B, 2, GRID, GRID)
-    alpha = decoder.person(shift, head, SIZE)[:, 3].numpy()
-    jac_x = (source[:, :, 1:-1, 2:] - source[:, :, 1:-1, :-2]).numpy()
-    jac_y = (source[:, :, 2:, 1:-1] - source[:, :, :-2, 1:-1]).numpy()
-    negative = np.pad(jac_x[:, 0] * jac_y[:, 1] - jac_x[:, 1] * jac_y[:, 0] < 0, ((0, 0), (1, 1), (1, 1)))
+    with coordinates_for_colours(decoder):
+        layer = decoder.person(shift, head, SIZE).numpy()
+    source, alpha = layer[:, :2] * SIZE, layer[:, 3]
+    dx = (source[:, :, 2:-2, 4:] - source[:, :, 2:-2, :-4]) / 4
+    dy = (source[:, :, 4:, 2:-2] - source[:, :, :-4, 2:-2]) / 4
+    area = np.pad(dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0], ((0, 0), (2, 2), (2, 2)), constant_values=1)
     rows = []
-    for i, cover in enumerate(seen[0][:, 0].numpy()):
-        face = face_cells(asked[i])
-        distance = cv2.distanceTransform((cover < 0.02).astype(np.uint8), cv2.DIST_L2, 5)
-        pixels = face.repeat(SIZE // GRID, 0).repeat(SIZE // GRID, 1)
-        rows.append(((alpha[i] < 0.5) & pixels, (distance > FAR)[face].mean(), negative[i][face].mean()))
-    holes, far, folded = zip(*rows, strict=True)
-    return np.array([h.sum() for h in holes]), np.array(far), np.array(folded)
+    for i, marks in enumerate(asked):
+        face = face_pixels(marks)
+        face[:2] = face[-2:] = face[:, :2] = face[:, -2:] = False
+        part = area[i][face]
+        rows.append(((alpha[i][face] < 0.5).sum(), (part < np.median(part) / STRETCH).mean(), (part < 0).mean()))
+    holes, stretched, folded = (np.array(column) for column in zip(*rows, strict=True))
+    return holes, stretched, folded
 
 
 def run(decoder: FaceDecoder, sweep: Sweep, track: Tracker) -> Found:
@@ -202,8 +193,8 @@ def run(decoder: FaceDecoder, sweep: Sweep, track: Tracker) -> Found:
         head = decoder.head.pose(pose)
         placed = decoder.head.place(decoder.vertices(z), head)
         asked = torch.cat([head.zoomed(placed[..., :2]), placed[..., 2:]], -1).numpy()
-        holes, far, folded = surface(decoder, pose, z, asked)
-    return Found(sweep, frames, np.stack([track(f) for f in frames]), asked, holes, far, folded)
+        holes, stretched, folded = surface(decoder, pose, z, asked)
+    return Found(sweep, frames, np.stack([track(f) for f in frames]), asked, holes, stretched, folded)
 
 
 def gaze_of(marks: np.ndarray) -> np.ndarray:
@@ -290,8 +281,8 @@ def measures(found: dict[str, Found], face: FaceLatent, decoder: FaceDecoder, ph
         "surface": [
             int(holes.holes.max()),
             holes.sweep.name if holes.holes.max() else "–",
-            *(f"{100 * max(f.far.max() for f in every if f.sweep.name == n):.2f}" for n in ("yaw", "pitch", "roll")),
-            f"{100 * max(f.far.max() for f in every if f.sweep.name not in ANGLES):.2f}",
+            *(f"{100 * max(f.stretched.max() for f in every if f.sweep.name == n):.2f}" for n in ("yaw", "pitch", "roll")),
+            f"{100 * max(f.stretched.max() for f in every if f.sweep.name not in ANGLES):.2f}",
             *(f"{100 * max(f.folded.max() for f in every if f.sweep.name == n):.2f}" for n in ("yaw", "pitch", "roll")),
             f"{100 * max(f.folded.max() for f in every if f.sweep.name not in ANGLES):.2f}",
             sum(int(np.isnan(f.marks[:, 0, 0]).sum()) for f in every),
@@ -349,7 +340,7 @@ def report(rows: dict[str, dict[str, list[object]]]) -> str:
     spread = [f"{a} {what}" for a in ANGLES for what in ("raw °", "°", "slope", "flat °", "flat slope")]
     parts = ["yaw", "pitch", "roll", "rest"]
     follows = ["gaze yaw r", "gaze pitch r", "yaw slope", "pitch slope", "closed lids", "jaw r", "smile r", "pucker r"]
-    surfaces = ["holes px", "worst in", *(f"far {p} %" for p in parts), *(f"folded {p} %" for p in parts), "no face found"]
+    surfaces = ["holes px", "worst in", *(f"stretched {p} %" for p in parts), *(f"folded {p} %" for p in parts), "no face found"]
     intro = f"""## Decoder: one movement at a time
 
 {machine()}. Nine steps a sweep: yaw ±25°, pitch ±15°, roll ±20°, distance 0.7 to 1.4,
@@ -368,9 +359,9 @@ to x and y of the re-detected lids, brows, nose and lips with the requested shap
 face shows nothing to hold on to (forehead, cheeks), both of which it draws towards its average face, then play no part.
 """
     cells = f"""
-The surface, worst frame of each sweep: pixels inside the face that show the background (bound 0) and where; share of the
-face's cells farther than {FAR} cells ({FAR * SIZE // GRID} px) from any splatted one (disoccluded and filled from around);
-share whose source map is turned inside out (negative Jacobian).
+The surface, worst frame of each sweep, from a picture that shows instead of colours where in the photo each pixel comes from:
+pixels inside the face that show the background (bound 0) and where; share of the face's pixels that are enlarged more than
+{STRETCH:.0f} times the face's median in area; share whose source map is turned inside out (negative Jacobian over 4 px; bound 0).
 """
     return "\n".join(
         [
