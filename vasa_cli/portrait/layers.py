@@ -8,8 +8,6 @@ from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.framing import Crop
 from vasa_cli.portrait.latent import SIZE, TEXTURE
 
-MIRROR_DEPTH = 52.0  # px (of 512) behind the edge up to which the plate mirrors the background
-MIRROR_SHARE = 0.75  # the rest is the smooth fill: lines that meet the edge aslant then do not return as bright arcs
 EDGE_BAND = 13  # texels (of 768) to both sides of the matte model's edge in which hair may be half transparent
 
 
@@ -43,24 +41,24 @@ def guided_filter(guide: np.ndarray, mask: np.ndarray, radius: int, eps: float) 
     return mean(a) * guide + mean(mm - a * mg)
 
 
-def refine_matte(square: np.ndarray, coarse: np.ndarray) -> np.ndarray:
-    """Coarse person mask (any size) -> alpha (T, T) 0..1 that follows hair and shoulders of the square (T, T, 3); exactly 0 and
-    1 away from the edge."""
+def refine_matte(picture: np.ndarray, coarse: np.ndarray, k: float | None = None) -> np.ndarray:
+    """Coarse person mask (any size) -> alpha (H, W) 0..1 that follows hair and shoulders of the picture (H, W, 3); exactly 0 and
+    1 away from the edge. k: size of its details against a crop of 768 texels, by default as of a crop."""
     import cv2
 
-    side = square.shape[0]
-    k = side / TEXTURE
-    mask = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    height, width = picture.shape[:2]
+    k = height / TEXTURE if k is None else k
+    mask = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
     decided = np.clip((mask - 0.45) * 2.5 + 0.5, 0, 1).astype(np.float32)  # wide doubtful areas would render as ghosts
-    grey = cv2.cvtColor(square, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    fine = guided_filter(grey, decided, round(10 * k), 2e-4)
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    fine = guided_filter(grey, decided, max(1, round(10 * k)), 2e-4)
     alpha = np.clip((fine - 0.14) / 0.72, 0, 1)
     # beyond a few texels from the edge the guide only adds background texture
     solid = (mask > 0.45).astype(np.uint8)
     band = _disc(round(EDGE_BAND * k))
     core, reach = cv2.erode(solid, band), cv2.dilate(solid, band)
     alpha = np.where(core > 0, 1.0, np.where(reach == 0, 0.0, alpha))
-    return _largest_blob(alpha.astype(np.float32))
+    return _largest_blob(alpha.astype(np.float32), k)
 
 
 def _disc(radius: int) -> np.ndarray:
@@ -69,7 +67,7 @@ def _disc(radius: int) -> np.ndarray:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
 
 
-def _largest_blob(alpha: np.ndarray) -> np.ndarray:
+def _largest_blob(alpha: np.ndarray, k: float) -> np.ndarray:
     """Drop islands (another person's elbow, a lamp): only the piece with the most area is this person."""
     import cv2
 
@@ -77,7 +75,7 @@ def _largest_blob(alpha: np.ndarray) -> np.ndarray:
     if count <= 2:
         return alpha
     main = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    keep = cv2.dilate((labels == main).astype(np.uint8), _box(9 * alpha.shape[0] / TEXTURE))
+    keep = cv2.dilate((labels == main).astype(np.uint8), _box(9 * k))
     return alpha * keep
 
 
@@ -131,44 +129,40 @@ def fill_holes(image: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.asarray(image * weight + up * (1 - weight), np.float32)
 
 
-def background_plate(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The picture without the person: the photo's pixels where the person is not, filled in behind.
+def hidden(photo: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """(P, P) bool: what of photo (P, P, 3) uint8 is not background: person (P, P) 0..1 with a margin, and single hairs that
+    stand off beyond the matte, which would stay behind when the head moves."""
+    import cv2
 
-    photo (P, P, 3) uint8, alpha (T, T) 0..1 -> (P, P, 3) uint8. Near the edge, where a turning head
-    uncovers it, the background is mirrored into the hole, so that leaves stay leaves and walls walls; farther in, where hardly
-    anybody ever looks, it fades into a smooth fill.
+    k = photo.shape[0] / SIZE
+    hole = cv2.dilate((person > 0.004).astype(np.uint8), _box(11 * k))
+    calm = cv2.medianBlur(photo, len(_box(21 * k))).astype(np.float32)
+    rim = ((person > 0.95) & (cv2.erode((person > 0.95).astype(np.uint8), _box(41 * k)) == 0)).astype(np.float32)
+    reach = len(_box(81 * k))
+    hair = cv2.blur(photo.astype(np.float32) * rim[..., None], (reach, reach)) / (cv2.blur(rim, (reach, reach)) + 1e-4)[..., None]
+    way, off = hair - calm, photo.astype(np.float32) - calm
+    share = (way * off).sum(-1) / ((way**2).sum(-1) + 400)
+    strand = (share > 0.12) & (np.abs(off).max(-1) > 9) & (cv2.dilate(hole, _box(91 * k)) > 0)
+    strand &= cv2.blur(strand.astype(np.float32), (reach, reach)) < 0.07  # leaves and brush strokes are everywhere, hairs are few
+    joined = cv2.dilate((strand | (hole > 0)).astype(np.uint8), _box(5 * k))
+    _, labels = cv2.connectedComponents(joined)
+    mine = np.isin(labels, np.unique(labels[hole > 0])) & strand
+    return np.asarray((hole > 0) | (cv2.dilate(mine.astype(np.uint8), _box(7 * k)) > 0))
+
+
+def background_plate(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The picture without the person: the photo's pixels where the person is not, and the same kind of texture behind.
+
+    photo (P, P, 3) uint8, alpha (T, T) 0..1 -> (P, P, 3) uint8.
     """
     import cv2
 
+    from vasa_cli.portrait.inpaint import complete
+
     side = photo.shape[0]
-    person = cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA)
-    unsure = cv2.dilate((person > 0.004).astype(np.uint8), _box(11 * side / SIZE))
-    smooth = fill_holes(photo.astype(np.float32), (1 - unsure).astype(np.float32))
-    mirrored, trust = _mirror_into(photo, unsure)
-    inner = np.clip(mirrored * trust + smooth * (1 - trust) + 0.5, 0, 255)
-    return np.where(unsure[..., None] > 0, inner, photo).astype(np.uint8)
-
-
-def _mirror_into(photo: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Reflect the surroundings across the hole's edge: picture (H, W, 3) float32 and how far to trust it (H, W, 1) 0..1."""
-    import cv2
-
-    k = hole.shape[0] / SIZE
-    # a ragged edge would shred the reflection
-    calm = (cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 5 * k) > 0.2).astype(np.uint8)
-    distance, labels = cv2.distanceTransformWithLabels(calm, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    y, x = np.mgrid[: hole.shape[0], : hole.shape[1]].astype(np.float32)
-    edge = np.zeros((int(labels.max()) + 1, 2), np.float32)
-    outside = calm == 0
-    edge[labels[outside]] = np.stack([x[outside], y[outside]], -1)
-    to_edge = edge[labels] - np.stack([x, y], -1)
-    to_edge = cv2.GaussianBlur(to_edge, (0, 0), 3 * k)
-    at = np.stack([x, y], -1) + 2 * to_edge
-    picture = cv2.remap(photo, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT).astype(np.float32)
-    landed = cv2.remap((1 - hole).astype(np.float32), at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderValue=0)
-    near = MIRROR_SHARE * np.clip((MIRROR_DEPTH - distance / k) / (MIRROR_DEPTH / 2), 0, 1)
-    trust = cv2.GaussianBlur((landed > 0.99).astype(np.float32) * near, (0, 0), 2 * k) * (landed > 0.5)
-    return picture, trust[..., None]
+    hole = hidden(photo, cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA))
+    smooth = fill_holes(photo.astype(np.float32), (~hole).astype(np.float32))
+    return complete(photo, hole, smooth)
 
 
 def opening_masks(landmarks: np.ndarray, side: int = TEXTURE) -> np.ndarray:
