@@ -1,4 +1,4 @@
-"""Video-driven rendering, measured: self-reenactment against two baselines, cross-reenactment, steadiness. Writes docs/results.md.
+"""Video-driven rendering, measured: self- and cross-reenactment, steadiness. Writes docs/results.md.
 
     python scripts/evaluate_reenact.py self      first clear frame = photo, the clip = driver          (about 3 minutes)
     python scripts/evaluate_reenact.py cross     seven motions on seven portraits: identity            (about 4 minutes)
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -232,7 +233,7 @@ def _causes(case: Case, drawn: Drawn, found: dict[str, Scores]) -> list[list[obj
     meant = np.stack([pm.point_errors(m, r) for m, r in zip(drawn.meant[ok], real, strict=True)])
     yaw = drawn.yaw[ok]
     out: list[list[object]] = []
-    for low, high in zip(YAW_BINS, YAW_BINS[1:], strict=False):
+    for low, high in itertools.pairwise(YAW_BINS):
         inside = (yaw >= low) & (yaw < high)
         if inside.sum() < 3:
             continue
