@@ -66,6 +66,36 @@ def opening_from(upper: torch.Tensor, lower: torch.Tensor, spline: torch.Tensor)
     return Opening(origin, along, length, curve(upper), curve(lower))
 
 
+def outline_from(upper: torch.Tensor, lower: torch.Tensor, spline: torch.Tensor) -> Opening:
+    """Like `opening_from`, for openings that bulge beyond their corners (round mouths): the axis runs from the outline's
+    leftmost to its rightmost place, and the edges are the outline's highest and lowest places there."""
+    start, end = upper[:, 0], upper[:, -1]
+    along = (end - start) / torch.linalg.norm(end - start, dim=-1).clamp_min(1e-3)[:, None]
+    down = torch.stack([-along[:, 1], along[:, 0]], -1)
+    curves = [torch.einsum("sn,bnc->bsc", spline, points) - start[:, None] for points in (upper, lower)]
+    us = [(p * along[:, None]).sum(-1) for p in curves]  # (B, S) each
+    vs = [(p * down[:, None]).sum(-1) for p in curves]
+    ring = torch.cat(us, 1)
+    first, last = ring.amin(1), ring.amax(1)
+    want = first[:, None] + (last - first).clamp_min(1e-3)[:, None] * torch.linspace(0, 1, SAMPLES, device=ring.device)
+    u0, u1 = (torch.cat([u[:, i : u.shape[1] - 1 + i] for u in us], 1) for i in (0, 1))  # (B, 2 S - 2) ends of the segments
+    v0, v1 = (torch.cat([v[:, i : v.shape[1] - 1 + i] for v in vs], 1) for i in (0, 1))
+    run = torch.where((u1 - u0).abs() < 1e-4, 1e-4, u1 - u0)
+    t = (want[:, :, None] - u0[:, None]) / run[:, None]  # (B, SAMPLES, segments)
+    v = v0[:, None] + t.clamp(0, 1) * (v1 - v0)[:, None]
+    crossed = (t > -0.01) & (t < 1.01)
+    highest, lowest = v.masked_fill(~crossed, torch.inf).amin(-1), v.masked_fill(~crossed, -torch.inf).amax(-1)
+    met = crossed.any(-1)
+    zero = torch.zeros_like(highest)
+    return Opening(
+        start + along * first[:, None],
+        along,
+        (last - first).clamp_min(1e-3),
+        torch.where(met, highest, zero),
+        torch.where(met, lowest, zero),
+    )
+
+
 @dataclass(frozen=True)
 class Patch:
     """A window of fixed size in each frame: index (B, P) into the flattened picture, points (B, P, 2) pixel centres."""
@@ -106,9 +136,13 @@ def inside(opening: Opening, points: torch.Tensor, soft: float) -> tuple[torch.T
     at = u.clamp(0, 1) * (SAMPLES - 1)
     lo = at.floor().clamp(max=SAMPLES - 2).long()
     t = at - lo
-    top_edge = opening.upper.gather(1, lo) * (1 - t) + opening.upper.gather(1, lo + 1) * t
-    bottom_edge = opening.lower.gather(1, lo) * (1 - t) + opening.lower.gather(1, lo + 1) * t
-    below, above = v - top_edge, bottom_edge - v
+    step = opening.length[:, None] / (SAMPLES - 1)
+    depths = []
+    for edge, sign in ((opening.upper, 1.0), (opening.lower, -1.0)):
+        near, far = edge.gather(1, lo), edge.gather(1, lo + 1)
+        steep = (1 + ((far - near) / step) ** 2).sqrt()  # distance to a steep edge is less than the way straight up or down
+        depths.append(sign * (v - (near * (1 - t) + far * t)) / steep)
+    below, above = depths
     covered = (below / soft + 0.5).clamp(0, 1) * (above / soft + 0.5).clamp(0, 1)
     within = ((u > 0) & (u < 1)).float()
     return covered * within, below, above

@@ -18,7 +18,6 @@ from vasa_cli.motion.track import MotionTrack
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.latent import SIZE, FaceLatent
 
-_JAW = (152, 148, 377, 176, 400)  # chin landmarks: how far the jaw is down
 
 
 class FaceDecoder(torch.nn.Module):
@@ -44,7 +43,7 @@ class FaceDecoder(torch.nn.Module):
         self.person = PersonLayer(face, self.head)
         self.apertures = Apertures(neutral)
         self.left_eye, self.right_eye = EyeLayer(face, 0), EyeLayer(face, 1)
-        self.mouth = MouthLayer(face)
+        self.mouth = MouthLayer(face, size)
         directions = torch.from_numpy(self.basis.directions.astype(np.float32)).clone()
         directions[self.basis.blocks["lids"]] *= self.basis.lid_scale(face.neutral)
         self.register_buffer("neutral", neutral)
@@ -78,9 +77,7 @@ class FaceDecoder(torch.nn.Module):
         to_rest = torch.linalg.inv(self.head.plane_maps(self.rest_rotation, head)) / k  # (B, 2, 2)
         for eye in (self.left_eye, self.right_eye):
             eye.draw(picture, flat, to_rest, self._iris_shift(shape, eye.eye))
-        skull = head.zoomed(self.head.place(self.mouth.seam[None], head)[..., :2])[:, 0] * k
-        jaw = (shape[:, list(_JAW), 1] - self.neutral[list(_JAW), 1]).mean(-1)
-        self.mouth.draw(picture, flat, to_rest, skull, jaw)
+        self.mouth.draw(picture, flat, shape, head)
         return picture
 
     def _iris_shift(self, shape: torch.Tensor, eye: int) -> torch.Tensor:

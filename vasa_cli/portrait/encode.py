@@ -94,7 +94,7 @@ def _tensors(
     coarse = landmarks.person_matte(cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
     alpha = layers.refine_matte(square, _face_is_person(coarse, points))
     whites, irises = zip(*(eyes.eye_layers(square, points, e) for e in (0, 1)), strict=True)
-    upper, lower, colours = mouth.mouth_layers(square, points, np.stack(whites))
+    upper, lower, colours = mouth.mouth_layers(square, points, np.stack(whites), codes)
     posed = (codes.rotation.astype(np.float64), float(codes.scale), codes.translation.astype(np.float64))
     canonical = ((points - codes.translation) @ codes.rotation) / codes.scale  # the photo's own shape, expression included
     return {
