@@ -30,7 +30,7 @@ _TENSORS: dict[str, tuple[tuple[int | None, ...], str]] = {
     "eye_iris": ((2, None, None, 4), "uint8"),
     "mouth_upper": ((None, None, 5), "uint8"),
     "mouth_lower": ((None, None, 5), "uint8"),
-    "mouth_colours": ((5, 3), "float32"),
+    "mouth_colours": ((6, 3), "float32"),
     "landmarks": ((478, 3), "float32"),
     "neutral": ((478, 3), "float32"),
     "identity": ((None,), "float32"),
@@ -55,7 +55,8 @@ class FaceLatent:
                                      z in crop pixels, and how far each place goes along with the head (1 head, 0 stands still)
       eye_white (2, h, w, 3), eye_iris (2, d, d, 4)   eyeballs behind the lids, left and right of the picture
       mouth_upper, mouth_lower (h, w, 5)   rows of teeth under white light, off their arch: colour, coverage, coverage of gum
-      mouth_colours (5, 3) 0..1: cavity, tongue and gum under white light, light on what faces left and right
+      mouth_colours (6, 3) 0..1: cavity, tongue and gum under white light, light on what faces left and right, and what of it
+                                     reaches the teeth in a small opening
     Geometry: landmarks (478, 3) of the photo in crop pixels, which are also the texture coordinates (divide by 512);
       neutral (478, 3) canonical vertices without the photo's expression;
       landmarks = scale * rotation @ (neutral + dynamics) + translation.
