@@ -11,7 +11,7 @@ shows what the clip shows; what is subtracted is the photo's own neutral.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ POSE_NOISE = (((0, 1, 2), (2.0e-3, 2.8e-3, 1.1e-3)), ((3, 4), (6e-4, 6e-4)), ((5
 BLOCK_NOISE = {"gaze": 7e-3, "lids": 1e-2, "brows": 4.5e-3, "mouth": 6e-3}
 SURE = 4.0  # times the noise's energy: from here on a deviation from the parabola is more motion than noise
 MEASURED_SEED = -1
+SAME_FRAME = 0.03  # IOD between the photo's landmarks and a frame's, on the average, for the photo to be that frame
 
 
 @dataclass(frozen=True)
@@ -115,25 +116,60 @@ def steady_track(pose: np.ndarray, dynamics: np.ndarray, basis: DynamicsBasis, f
 
 def relative_motion(tracked: Tracked, basis: DynamicsBasis) -> MotionTrack:
     """Motion around the driver's own rest."""
-    from vasa_cli.motion.rest import close_lips, neutral_of, region_masks
-
-    canonical, (rotation, scale, shift) = basis.align_clip(tracked.landmarks)
-    rest = neutral_of(canonical[tracked.seen], region_masks(basis.mean_shape, 0.07))
-    neutral = close_lips(rest, basis.decode(basis.mouth_open_direction))
-    width = float(np.linalg.norm(neutral[234] - neutral[454]) * np.median(scale))
-    pose = np.concatenate([np.unwrap(euler(rotation), axis=0), shift[:, :2] / width, -np.log(scale)[:, None]], 1)
+    canonical, pose, rest = _around_rest(tracked, basis)
     pose -= np.median(pose[tracked.seen], 0)
-    return steady_track(pose, basis.encode_person(canonical - neutral, neutral), basis, tracked.fps)
+    return steady_track(pose, basis.encode_person(canonical - rest, rest), basis, tracked.fps)
 
 
-def absolute_motion(tracked: Tracked, face: FaceLatent, basis: DynamicsBasis, crop: np.ndarray | None = None) -> MotionTrack:
-    """Motion of the photo's own person in the photo's camera frame. crop (3,): the photo's square in the clip (x, y, scale)."""
-    x, y, k = face.crop if crop is None else crop
-    points = tracked.landmarks / k - np.array([x / k, y / k, 0], np.float32)
+def absolute_motion(tracked: Tracked, face: FaceLatent, basis: DynamicsBasis) -> MotionTrack:
+    """What the clip shows, on the face of the photo.
+
+    Where the photo comes from the same footage (`photo_frame` finds it) the head goes exactly where it is in the clip. Otherwise
+    head angles and expression are the driver's, place and distance only move as the driver's do around their median.
+    """
+    at = photo_frame(tracked, face)
+    if at is None:
+        return _absolute_of_another(tracked, face, basis)
     photo = (face.landmarks - face.translation) @ face.rotation / float(face.scale)
-    canonical, (rotation, scale, shift) = basis.align(points, photo)
+    canonical, (rotation, scale, shift) = basis.align(_in_crop(tracked, face), photo)
     zoom = (scale / float(face.scale))[:, None]
     anchor, width = face.zoom_anchor, float(np.linalg.norm(face.neutral[454] - face.neutral[234])) * float(face.scale)
     moved = (anchor + (shift[:, :2] - anchor) / zoom - face.translation[:2]) / width  # `decoder.geometry.HeadPose.zoomed` undone
     pose = np.concatenate([np.unwrap(euler(rotation), axis=0) - face.pose[:3], moved, -np.log(zoom)], 1)
-    return steady_track(pose, basis.encode_person(canonical - face.neutral, face.neutral), basis, tracked.fps)
+    track = steady_track(pose, basis.encode_person(canonical - face.neutral, face.neutral), basis, tracked.fps)
+    # the tracker sees the photo's frame a little otherwise than the encoder saw the photo: take that off throughout
+    return replace(track, pose=track.pose - track.pose[at], dynamics=track.dynamics - track.dynamics[at] + face.dynamics)
+
+
+def photo_frame(tracked: Tracked, face: FaceLatent) -> int | None:
+    """The frame of the clip that the photo shows, or None: landmarks at the same place, of the same shape."""
+    points, photo = _in_crop(tracked, face), face.landmarks
+    off = np.linalg.norm(points[..., :2] - photo[:, :2], axis=-1).mean(-1) / np.linalg.norm(photo[33] - photo[263])
+    off[~tracked.seen] = np.inf
+    return int(off.argmin()) if off.min() < SAME_FRAME else None
+
+
+def _absolute_of_another(tracked: Tracked, face: FaceLatent, basis: DynamicsBasis) -> MotionTrack:
+    canonical, pose, rest = _around_rest(tracked, basis)
+    neutral, _ = basis.split_identity(rest)  # a lasting smile is expression here, not the person
+    pose -= np.concatenate([face.pose[:3], np.median(pose[tracked.seen, 3:], 0)])
+    return steady_track(pose, basis.encode_person(canonical - neutral, neutral), basis, tracked.fps)
+
+
+def _around_rest(tracked: Tracked, basis: DynamicsBasis) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Canonical landmarks (T, 478, 3), pose (T, 6) as in MotionTrack but not yet off any rest, and the rest shape (478, 3)."""
+    from vasa_cli.motion.rest import close_lips, neutral_of, region_masks
+
+    canonical, (rotation, scale, shift) = basis.align_clip(tracked.landmarks)
+    shape = neutral_of(canonical[tracked.seen], region_masks(basis.mean_shape, 0.07))
+    rest = close_lips(shape, basis.decode(basis.mouth_open_direction))
+    width = float(np.linalg.norm(rest[234] - rest[454]) * np.median(scale))
+    pose = np.concatenate([np.unwrap(euler(rotation), axis=0), shift[:, :2] / width, -np.log(scale)[:, None]], 1)
+    return canonical, pose, rest
+
+
+def _in_crop(tracked: Tracked, face: FaceLatent) -> np.ndarray:
+    """The driver's landmarks (T, 478, 3) in crop pixels of a photo of the same footage."""
+    k = float(face.crop[2]) * tracked.size[0] / max(face.photo_size[0], 1)  # clip pixels per crop pixel
+    corner = face.crop[:2] / face.crop[2]
+    return np.asarray(tracked.landmarks / k - np.array([*corner, 0.0]), np.float32)
