@@ -8,6 +8,7 @@ from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.framing import Crop
 from vasa_cli.portrait.latent import SIZE, TEXTURE
 
+MIRROR_DEPTH = 22.0  # crop pixels behind the edge up to which the plate mirrors the background: lines go on without a step
 EDGE_BAND = 13  # texels (of 768) to both sides of the matte model's edge in which hair may be half transparent
 
 
@@ -162,7 +163,32 @@ def background_plate(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     side = photo.shape[0]
     hole = hidden(photo, cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA))
     smooth = fill_holes(photo.astype(np.float32), (~hole).astype(np.float32))
-    return complete(photo, hole, smooth)
+    texture = complete(photo, hole, smooth)
+    mirrored, trust = _mirror_into(photo, hole.astype(np.uint8))
+    inner = np.clip(mirrored * trust + texture * (1 - trust) + 0.5, 0, 255)
+    return np.where(hole[..., None], inner, photo).astype(np.uint8)
+
+
+def _mirror_into(photo: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Reflect the surroundings across the hole's edge: picture (H, W, 3) float32 and how far to trust it (H, W, 1) 0..1."""
+    import cv2
+
+    k = hole.shape[0] / SIZE
+    # a ragged edge would shred the reflection
+    calm = (cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 5 * k) > 0.2).astype(np.uint8)
+    distance, labels = cv2.distanceTransformWithLabels(calm, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    y, x = np.mgrid[: hole.shape[0], : hole.shape[1]].astype(np.float32)
+    edge = np.zeros((int(labels.max()) + 1, 2), np.float32)
+    outside = calm == 0
+    edge[labels[outside]] = np.stack([x[outside], y[outside]], -1)
+    to_edge = edge[labels] - np.stack([x, y], -1)
+    to_edge = cv2.GaussianBlur(to_edge, (0, 0), 3 * k)
+    at = np.stack([x, y], -1) + 2 * to_edge
+    picture = cv2.remap(photo, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT).astype(np.float32)
+    landed = cv2.remap((1 - hole).astype(np.float32), at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderValue=0)
+    near = np.clip((MIRROR_DEPTH - distance / k) / (MIRROR_DEPTH / 2), 0, 1)
+    trust = cv2.GaussianBlur((landed > 0.99).astype(np.float32) * near, (0, 0), 2 * k) * (landed > 0.5)
+    return picture, trust[..., None]
 
 
 def opening_masks(landmarks: np.ndarray, side: int = TEXTURE) -> np.ndarray:
