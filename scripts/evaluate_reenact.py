@@ -30,19 +30,20 @@ CLIPS = ("d0", "d3", "d6", "d12", "d18", "d19", "d20")
 METHODS = ("ours", "still", "thin plate")
 MEASURES = ("PSNR", "SSIM", "lips", "eyes", "all", "identity")  # the first two and the last: more is better
 CAP = 120  # frames a clip
-VERSION = 2  # of what is cached
+VERSION = 3  # of what is cached
 YAW_BINS = (0.0, 5.0, 10.0, 20.0, 90.0)
 
 
 @dataclass(frozen=True)
 class Case:
     """One clip: pictures (T, 512, 512, 3) of the photo's square in the chosen frames, their landmarks real (T, 478, 3), the
-    followed landmarks (all frames, clip pixels), the chosen frames and the photo among all of them."""
+    followed landmarks (all frames, clip pixels) as tracked and as refined, the chosen frames and the photo among all of them."""
 
     name: str
     pictures: np.ndarray
     real: np.ndarray
     tracked: np.ndarray
+    refined: np.ndarray
     seen: np.ndarray
     chosen: np.ndarray
     photo_at: int
@@ -75,7 +76,7 @@ def load_case(name: str, every: int, cache: Path) -> Case:
 
 
 def _measure_case(path: Path, every: int) -> dict[str, np.ndarray]:
-    from vasa_cli.motion.measured import track_clip
+    from vasa_cli.motion.measured import refine_clip, track_clip
     from vasa_cli.portrait.framing import frame_face
     from vasa_cli.portrait.landmarks import find_faces
     from vasa_cli.portrait.layers import cut_square
@@ -92,7 +93,8 @@ def _measure_case(path: Path, every: int) -> dict[str, np.ndarray]:
     with pm.Detector() as detect:
         real = np.stack([detect(p) for p in pictures])
     return {
-        "pictures": pictures, "real": real, "tracked": tracked.landmarks, "seen": tracked.seen, "chosen": chosen,
+        "pictures": pictures, "real": real, "tracked": tracked.landmarks,
+        "refined": refine_clip(clip, tracked, start).landmarks, "seen": tracked.seen, "chosen": chosen,
         "photo_at": np.array(start), "photo": frames[start], "crop": np.array([crop.x, crop.y, crop.scale], np.float32),
         "fps": np.array([clip.fps.numerator, clip.fps.denominator]),
     }  # fmt: skip
@@ -172,7 +174,9 @@ def draw(case: Case) -> Drawn:
     if not np.allclose(face.crop, case.crop, atol=1.5):
         sys.exit(f"{case.name}: the encoder frames the photo otherwise now ({face.crop} instead of {case.crop}); raise VERSION")
     size = (case.photo.shape[1], case.photo.shape[0])
-    track = absolute_motion(Tracked(case.tracked, case.seen, Fraction(*case.fps), size), face, DynamicsBasis.load())
+    track = absolute_motion(
+        Tracked(case.refined, case.seen, Fraction(*case.fps), size), face, DynamicsBasis.load(), case.photo_at
+    )
     track = replace(track, pose=track.pose[case.chosen], dynamics=track.dynamics[case.chosen])
     decoder = FaceDecoder(face)
     pictures = np.concatenate(list(decoder.frames(track)))

@@ -1,7 +1,7 @@
 """A video clip becomes a motion track: measured instead of generated, in the same latents.
 
 Relative (the default): what the driver's head and face do around their own rest, so that any other face can play it. The rest is
-that of `motion.rest`: lips closed and of the usual width, lids at their usual opening, brows at their median, head at its median.
+that of `motion.rest`: lips closed and of the usual width, lids at their usual opening, brows and head at their median.
 Somebody who smiles through the whole clip therefore makes nobody smile.
 
 Absolute: for a photo of the driver, taken from the same footage: the head goes exactly where it is in the clip, and the face
@@ -68,6 +68,31 @@ def track_clip(clip: ClipInfo, progress: Callable[[int], None] = lambda done: No
     return Tracked(fill_holes(np.stack([p for p in found if p is not None]), seen), seen, clip.fps, clip.size)
 
 
+def refine_clip(clip: ClipInfo, tracked: Tracked, at: int, progress: Callable[[int], None] = lambda done: None) -> Tracked:
+    """The landmarks corrected by the pictures (`motion.flow`), with frame `at` as the reference. Reads the clip again."""
+    from vasa_cli.motion.flow import refine
+    from vasa_cli.video.clip import read_frames
+
+    reference = next(frame for i, frame in enumerate(read_frames(clip)) if i == at)
+    return replace(tracked, landmarks=refine(read_frames(clip), tracked.landmarks, reference, at, progress))
+
+
+def measure(
+    clip: ClipInfo, face: FaceLatent | None, mode: str, basis: DynamicsBasis, progress: Callable[[int], None] = lambda done: None
+) -> tuple[MotionTrack, tuple[str, ...]]:
+    """A clip's motion, and notes for the user; `progress` counts frames read (each is read twice).
+
+    mode: 'relative', or 'absolute', which needs the face. Raises InputError (undecodable clip), FaceError (no face in it).
+    """
+    tracked = track_clip(clip, progress)
+    count = len(tracked.seen)
+    at = photo_frame(tracked, face) if mode == "absolute" and face is not None else None
+    refined = refine_clip(clip, tracked, rest_frame(tracked, basis) if at is None else at, lambda done: progress(count + done))
+    if mode == "absolute" and face is not None:
+        return absolute_motion(refined, face, basis, at), tracked.notes
+    return relative_motion(refined, basis), tracked.notes
+
+
 def fill_holes(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """values (S, ...) of the S frames that `seen` (T,) marks -> (T, ...): straight between neighbours, held at the ends."""
     at = np.flatnonzero(seen)
@@ -121,13 +146,12 @@ def relative_motion(tracked: Tracked, basis: DynamicsBasis) -> MotionTrack:
     return steady_track(pose, basis.encode_person(canonical - rest, rest), basis, tracked.fps)
 
 
-def absolute_motion(tracked: Tracked, face: FaceLatent, basis: DynamicsBasis) -> MotionTrack:
+def absolute_motion(tracked: Tracked, face: FaceLatent, basis: DynamicsBasis, at: int | None) -> MotionTrack:
     """What the clip shows, on the face of the photo.
 
-    Where the photo comes from the same footage (`photo_frame` finds it) the head goes exactly where it is in the clip. Otherwise
-    head angles and expression are the driver's, place and distance only move as the driver's do around their median.
+    at: the frame that the photo shows (`photo_frame`): the head goes exactly where it is in the clip. None, for a photo from
+    elsewhere: head angles and expression are the driver's, place and distance only move as the driver's do around their median.
     """
-    at = photo_frame(tracked, face)
     if at is None:
         return _absolute_of_another(tracked, face, basis)
     photo = (face.landmarks - face.translation) @ face.rotation / float(face.scale)
@@ -147,6 +171,15 @@ def photo_frame(tracked: Tracked, face: FaceLatent) -> int | None:
     off = np.linalg.norm(points[..., :2] - photo[:, :2], axis=-1).mean(-1) / np.linalg.norm(photo[33] - photo[263])
     off[~tracked.seen] = np.inf
     return int(off.argmin()) if off.min() < SAME_FRAME else None
+
+
+def rest_frame(tracked: Tracked, basis: DynamicsBasis) -> int:
+    """The frame nearest to the driver's rest, expression and head."""
+    canonical, pose, rest = _around_rest(tracked, basis)
+    off = np.linalg.norm(canonical - rest, axis=-1).mean(-1) + 0.2 * np.abs(pose - np.median(pose[tracked.seen], 0))[:, :3].sum(
+        -1
+    )
+    return int(np.where(tracked.seen, off, np.inf).argmin())
 
 
 def _absolute_of_another(tracked: Tracked, face: FaceLatent, basis: DynamicsBasis) -> MotionTrack:
