@@ -15,10 +15,11 @@ import pytest
 
 from vasa_cli.errors import EncoderError, InputError, UsageError
 from vasa_cli.video import ffmpeg as ff
+from vasa_cli.video.formats import format_of
 from vasa_cli.video.framehash import frame_hash
 from vasa_cli.video.provenance import SOURCE_TYPE, read_xmp
 from vasa_cli.video.receipt import checked_input, read_receipt, receipt_path, stored_path, write_receipt
-from vasa_cli.video.writer import VideoWriter, container_of
+from vasa_cli.video.writer import VideoWriter
 
 SIZE = (64, 48)
 FPS = Fraction(25)
@@ -222,7 +223,7 @@ def test_broken_audio_is_one_line(tmp_path: Path) -> None:
 def test_unknown_suffix() -> None:
     for name in ("a.avi", "a", "a.mp3"):
         with pytest.raises(UsageError, match=r"\.mp4, \.m4v, \.mov, \.mkv"):
-            container_of(Path(name))
+            format_of(Path(name))
 
 
 def test_ffmpeg_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,7 +185,7 @@ def _mediapipe() -> list[Check]:
 
 def _ffmpeg() -> list[Check]:
     from vasa_cli.errors import EncoderError
-    from vasa_cli.video.ffmpeg import MEND, find_ffmpeg, missing_encoders, version
+    from vasa_cli.video.ffmpeg import MEND, OPTIONAL, find_ffmpeg, missing_encoders, version
 
     try:
         path = find_ffmpeg()
@@ -198,7 +198,19 @@ def _ffmpeg() -> list[Check]:
     lacks = missing_encoders(path)
     if lacks:
         return [Check("ffmpeg", "missing", f"{path} lacks {' and '.join(lacks)}", "unset VASA_FFMPEG", 7)]
-    return [Check("ffmpeg", "ok", f"{version(path)} with libx264 and aac, {path}")]
+    checks = [Check("ffmpeg", "ok", f"{version(path)} with libx264 and aac, {path}")]
+    without = missing_encoders(path, tuple(OPTIONAL))
+    if without:
+        what = ", ".join(f"{name} (for {OPTIONAL[name]})" for name in without)
+        fix = (
+            "unset VASA_FFMPEG"
+            if os.environ.get("VASA_FFMPEG")
+            else "export VASA_FFMPEG=$(python -c 'import imageio_ffmpeg as i; print(i.get_ffmpeg_exe())')"
+        )
+        checks.append(Check("ffmpeg formats", "warning", f"lacks {what}", fix))
+    else:
+        checks.append(Check("ffmpeg formats", "ok", ", ".join(OPTIONAL)))
+    return checks
 
 
 def _weights() -> list[Check]:

@@ -7,7 +7,8 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vasa_cli.errors import InputError, UsageError
@@ -46,6 +47,42 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise UsageError(explain_write(path, e)) from e
     finally:
         part.unlink(missing_ok=True)
+
+
+def replace_folder(part: Path, path: Path) -> None:
+    """Make the finished folder `part` the folder `path`; an older one is removed, or comes back on failure. Raises OSError."""
+    old = path.with_name(f"{path.name}.old-{os.getpid()}")
+    if path.is_dir():
+        path.rename(old)
+    try:
+        part.rename(path)
+    except OSError:
+        if old.is_dir():
+            old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def check_folder(path: Path, mine: Callable[[str], bool], *, overwrite: bool, create: bool = True) -> None:
+    """Refuse, before any work, a folder that holds anything but our own files (`mine` tells by name), or those without
+    `overwrite`. Raises UsageError."""
+    if path.exists():
+        if not path.is_dir():
+            raise UsageError(f"{path}: is a file, not a folder; choose another name with -o")
+        names = [p.name for p in path.iterdir()]
+        other = sorted(name for name in names if not mine(name))
+        if other:
+            raise UsageError(
+                f"{path}: holds other files ({other[0]}); pictures get a folder of their own, choose another with -o"
+            )
+        if names and not overwrite:
+            raise UsageError(f"{path}: exists already; add --overwrite to replace it, or choose another name with -o")
+    try:
+        if create:
+            path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        _look_at_folder(path)
+    except OSError as e:
+        raise UsageError(explain_write(path, e)) from e
 
 
 def explain_write(path: Path, error: OSError) -> str:

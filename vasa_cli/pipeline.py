@@ -20,17 +20,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vasa_cli.errors import InputError, UsageError
-from vasa_cli.files import check_input, check_output, sort_header, whole_file
+from vasa_cli.files import check_folder, check_input, check_output, sort_header, whole_file
 from vasa_cli.motion.controls import Controls
+from vasa_cli.picture import DEFAULT_SIZE, Picture, PictureOptions, check_face, soft_note
 from vasa_cli.progress import Reporter
 from vasa_cli.runtime import Clock, Models
 from vasa_cli.video import DEFAULT_CRF
+from vasa_cli.video.formats import Format, check_encoder, format_of, is_picture_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from vasa_cli.motion.track import MotionTrack
     from vasa_cli.portrait.cache import FaceCache
+    from vasa_cli.portrait.encode_hash import Size
     from vasa_cli.portrait.latent import FaceLatent
     from vasa_cli.speech.audio import Speech
 
@@ -45,7 +48,8 @@ PARTS = ("basis", "speech", "motion")
 @dataclass(frozen=True)
 class EncodeRequest:
     """portrait: a photo, or a face file that `encode` wrote. face: 'largest', 'left', 'right' or an index. crop: x, y, width,
-    height in photo pixels, instead of looking for a face. cache_dir: None is the user's cache. use_cache: False encodes anew."""
+    height in photo pixels, instead of looking for a face. cache_dir: None is the user's cache. use_cache: False encodes anew.
+    size: side of the crops to be rendered, or "native" for --fit full."""
 
     portrait: Path
     output: Path | None = None
@@ -54,6 +58,7 @@ class EncodeRequest:
     cache_dir: Path | None = None
     use_cache: bool = True
     overwrite: bool = False
+    size: Size = DEFAULT_SIZE
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ class RenderRequest:
     track: Path | None = None
     face: str = "largest"
     crop: tuple[int, int, int, int] | None = None
+    picture: PictureOptions = field(default_factory=PictureOptions)
     dtype: str = "float32"
     crf: int = DEFAULT_CRF
     provenance: bool = True
@@ -95,7 +101,13 @@ class RenderRequest:
     overwrite: bool = False
 
     def encode_request(self) -> EncodeRequest:
-        return EncodeRequest(self.portrait, None, self.face, self.crop, self.cache_dir, self.use_cache)
+        size = self.picture.encoded_for
+        return EncodeRequest(self.portrait, None, self.face, self.crop, self.cache_dir, self.use_cache, size=size)
+
+    @property
+    def form(self) -> Format:
+        """How the video is stored. Raises UsageError when the output's name does not say it."""
+        return format_of(self.output, alpha=self.picture.alpha)
 
 
 # ---------------------------------------------------------------------------------------------------- results
@@ -159,7 +171,7 @@ def cached_file(request: EncodeRequest, face: FaceLatent) -> Path:
     """Where the cache keeps this face; the portrait itself when it is a face file already."""
     if request.portrait.suffix.lower() == FACE_SUFFIX:
         return request.portrait
-    return open_cache(request).path_of(face.pixel_hash, request.face, request.crop, face.encoder_hash)
+    return open_cache(request).path_of(face.pixel_hash, request.face, request.crop, face.encoder_hash, request.size)
 
 
 def _face_of(request: EncodeRequest, reporter: Reporter) -> tuple[FaceLatent, bool]:
@@ -172,11 +184,13 @@ def _face_of(request: EncodeRequest, reporter: Reporter) -> tuple[FaceLatent, bo
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     with reporter.stage("encode", "photo"), memory_guard_cpu():
         if request.use_cache:
-            face, hit = open_cache(request).get_or_encode(request.portrait, face=request.face, crop=request.crop)
+            face, hit = open_cache(request).get_or_encode(
+                request.portrait, face=request.face, crop=request.crop, size=request.size
+            )
         else:
             from vasa_cli.portrait.encode import encode_portrait
 
-            face, hit = encode_portrait(request.portrait, face=request.face, crop=request.crop), False
+            face, hit = encode_portrait(request.portrait, face=request.face, crop=request.crop, size=request.size), False
     for line in face.notes:
         reporter.note(line)
     return face, hit
@@ -260,19 +274,21 @@ def render(request: RenderRequest, reporter: Reporter | None = None, models: Mod
     """The main job: a talking-face video and its receipt. Raises any VasaError; leaves no partial file."""
     from vasa_cli.device import resolve_device
     from vasa_cli.video.ffmpeg import find_ffmpeg
-    from vasa_cli.video.writer import container_of
 
     reporter, models, clock = reporter or Reporter(), models or Models(), Clock()
     started = time.perf_counter()
     check_render(request)
-    container_of(request.output)
-    check_output(request.output, overwrite=request.overwrite)
+    check_target(request)
     find_ffmpeg()
+    check_encoder(request.form)
     weight_hashes(request.motion.weights, parts_of(request))
     speech = load_speech(request.audio) if request.audio is not None else None  # before the heavy imports: it fails fast
     device = resolve_device(request.motion.device)
     with clock("encode"):
         face, hit = _face_of(request.encode_request(), reporter)
+    check_face(face, request.picture, request.portrait.name)
+    if note := soft_note(face, request.picture):
+        reporter.note(note)
     track = track_of(request, speech, reporter, models, clock)
     digest = _draw(request, face, track, device, reporter, models, clock)
     clock.seconds["total"] = time.perf_counter() - started
@@ -296,6 +312,15 @@ def check_render(request: RenderRequest) -> None:
             check_input(path, what)
     if any(_same_file(request.output, p) for p in inputs):
         raise UsageError(f"{request.output}: is also an input; choose another name with -o")
+
+
+def check_target(request: RenderRequest, *, create: bool = True) -> None:
+    """Refuse an output whose name says no format, that exists, or that cannot be written. Raises UsageError."""
+    path, form = request.output, request.form
+    if form.sequence:
+        check_folder(path.parent, lambda name: is_picture_of(path, name), overwrite=request.overwrite, create=create)
+    else:
+        check_output(path, overwrite=request.overwrite, create=create)
 
 
 def _same_file(a: Path, b: Path) -> bool:
@@ -327,14 +352,16 @@ def _draw(
     from vasa_cli.device import memory_guard
     from vasa_cli.video.writer import VideoWriter
 
-    batch = 8 if device == "cpu" else 32
-    options: dict[str, Any] = {"crf": request.crf, "mark": request.provenance}
+    form = request.form
     with reporter.stage("render") as update, memory_guard(device):
         update(0, len(track))
         with clock("decoder"):
-            decoder = models.decoder(face, device, request.dtype)
-            frames = iter(decoder.frames(track, batch=batch))
-        with VideoWriter(request.output, (face.size, face.size), track.fps, len(track), request.audio, **options) as writer:
+            picture = Picture(face, request.picture, form, models, device, request.dtype)
+            frames = iter(picture.frames(track))
+        for line in picture.notes:
+            reporter.note(line)
+        options: dict[str, Any] = {"crf": request.crf, "mark": request.provenance, "alpha": form.alpha}
+        with VideoWriter(request.output, picture.size, track.fps, len(track), request.audio, **options) as writer:
             done = 0
             while True:
                 with clock("decoder"):

@@ -13,6 +13,7 @@ from vasa_cli import __version__
 from vasa_cli.errors import InputError, UsageError, WeightsError
 from vasa_cli.files import check_input, check_output, sha256_file
 from vasa_cli.motion.controls import Controls
+from vasa_cli.picture import PictureOptions, check_face, frame_size, picture_options
 from vasa_cli.pipeline import (
     FACE_SUFFIX,
     FPS,
@@ -22,11 +23,14 @@ from vasa_cli.pipeline import (
     MotionOptions,
     RenderRequest,
     check_render,
+    check_target,
     load_speech,
     open_cache,
     parts_of,
     weight_hashes,
 )
+from vasa_cli.video.background import Background, parse_background
+from vasa_cli.video.formats import check_encoder, even_size
 from vasa_cli.video.receipt import checked_input, read_receipt, receipt_path, stored_path
 
 if TYPE_CHECKING:
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from vasa_cli.speech.audio import Speech
 
 OPTION_KEYS = ("face", "crop", "crf", "provenance")
+PICTURE_KEYS = ("fit", "size")
 
 
 def receipt_of(
@@ -48,13 +53,17 @@ def receipt_of(
         inputs["audio"] = {**_entry(request.audio, place), "samples": speech.source_samples, "rate": speech.source_rate}
     if request.track is not None:
         inputs["motion"] = _entry(request.track, place)
+    background = request.picture.background
+    if background.path is not None:
+        inputs["background"] = _entry(background.path, place)
     return {
         "tool": {"name": "vasa_cli", "version": __version__},
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "output": request.output.name,
+        "output": stored_path(request.output, place),
         "frames": len(track),
         "fps": f"{track.fps.numerator}/{track.fps.denominator}",
-        "size": [face.size, face.size],
+        "size": list(frame_size(face, request.picture, request.form)),
+        "pixels": request.form.pixels,
         "frame_hash": digest,
         "seed": track.seed,
         "device": device,
@@ -68,7 +77,11 @@ def receipt_of(
             "encoder": face.encoder_hash,
         },
         "inputs": inputs,
-        "options": {key: getattr(request, key) for key in OPTION_KEYS},
+        "options": {
+            **{key: getattr(request, key) for key in OPTION_KEYS},
+            **{key: getattr(request.picture, key) for key in PICTURE_KEYS},
+            "background": background.kind if background.path is not None else background.text,
+        },
         "cache_hit": hit,
         "stages": stages,
         "versions": _versions(device),
@@ -119,6 +132,7 @@ def request_from(
         photo = checked_input(inputs["portrait"], receipt, "portrait", portrait)
         sound = checked_input(inputs["audio"], receipt, "recording", audio) if "audio" in inputs else None
         track = checked_input(inputs["motion"], receipt, "motion file") if "motion" in inputs else None
+        picture = _picture_from(options, inputs, receipt)
         device = kept.pop("device", None) or data["device"]
         motion = MotionOptions(
             Controls.default() if track is not None else Controls.from_json(data["controls"]),
@@ -136,6 +150,7 @@ def request_from(
             track=track,
             face=options["face"],
             crop=tuple(options["crop"]) if options["crop"] else None,
+            picture=picture,
             dtype=data["dtype"],
             crf=options["crf"],
             provenance=options["provenance"],
@@ -145,6 +160,18 @@ def request_from(
         return Repeat(request, data["frame_hash"], data["device"])
     except (KeyError, TypeError, ValueError, IndexError) as e:
         raise InputError(f"{receipt}: the receipt is incomplete or was edited ({type(e).__name__}: {e})") from e
+
+
+def _picture_from(options: dict[str, Any], inputs: dict[str, Any], receipt: Path) -> PictureOptions:
+    """The picture options of a receipt; receipts of before there were any mean the defaults."""
+    text = options.get("background", "keep")
+    if "background" in inputs:
+        path = checked_input(inputs["background"], receipt, "background picture")
+        background = Background("picture", path=path)
+    else:
+        background = parse_background(text)
+    fit = options.get("fit")
+    return picture_options(fit, None if fit == "full" else options.get("size"), background)
 
 
 def _same_weights(weights: dict[str, str]) -> None:
@@ -185,20 +212,24 @@ def motion_plan(request: GenerateRequest) -> dict[str, Any]:
 def plan_of(request: RenderRequest) -> dict[str, Any]:
     """Check everything that can be checked without computing, and say what would happen. Raises what `render` would."""
     from vasa_cli.video.ffmpeg import find_ffmpeg, version
-    from vasa_cli.video.writer import container_of
 
     check_render(request)
-    container = container_of(request.output)
-    check_output(request.output, overwrite=request.overwrite, create=False)
-    sound = ", aac" if request.audio is not None else ""
-    encoder = f"{container}: libx264 crf {request.crf}{sound} (ffmpeg {version(find_ffmpeg())})"
+    check_target(request, create=False)
+    form = request.form
+    sound = f", {form.audio}" if request.audio is not None and form.audio is not None else ""
+    quality = f" crf {request.crf}" if form.codec in ("libx264", "libvpx-vp9") else ""
+    encoder = f"{form.container}: {form.codec}{quality} {form.pixels}{sound} (ffmpeg {version(find_ffmpeg())})"
+    check_encoder(form)
+    background = request.picture.background
+    background.picture(16, 16)  # a picture that cannot be read is said now
     if request.track is None:
         assert request.audio is not None
         plan = motion_plan(GenerateRequest(request.audio, None, request.motion))
     else:
         plan = _replay_plan(request, request.track)
-    cached = face_is_cached(request.encode_request())
-    return {**plan, "output": str(request.output), "dtype": request.dtype, "face_cached": cached, "encoder": encoder}
+    face, photo = look_at_face(request)
+    shown = {"fit": request.picture.fit, "size": "x".join(map(str, photo)), "background": background.text}
+    return {**plan, "output": str(request.output), **shown, "dtype": request.dtype, "face_cached": face, "encoder": encoder}
 
 
 def _replay_plan(request: RenderRequest, path: Path) -> dict[str, Any]:
@@ -216,6 +247,24 @@ def _length(frames: int, fps: Fraction) -> dict[str, Any]:
     return {"frames": frames, "fps": f"{fps.numerator}/{fps.denominator}", "seconds": round(float(frames / fps), 3)}
 
 
+def look_at_face(request: RenderRequest) -> tuple[bool, tuple[int, int]]:
+    """Whether the face is at hand, and the size of the frames. Raises what `face_is_cached` does, UsageError for a face file
+    that cannot be shown so."""
+    from vasa_cli.portrait.body import fitted_size
+    from vasa_cli.portrait.latent import FaceLatent
+    from vasa_cli.portrait.pixels import read_photo
+
+    cached = face_is_cached(request.encode_request())
+    if request.picture.fit != "full":
+        return cached, (request.picture.size, request.picture.size)
+    if request.portrait.suffix.lower() == FACE_SUFFIX:
+        face = FaceLatent.load(request.portrait)
+        check_face(face, request.picture, request.portrait.name)
+        return cached, even_size(*face.photo_size, request.form)
+    height, width = read_photo(request.portrait).shape[:2]
+    return cached, even_size(*fitted_size(width, height), request.form)
+
+
 def face_is_cached(request: EncodeRequest) -> bool:
     """Whether encode would be answered from the cache. Raises InputError when the photo or face file cannot be read."""
     check_input(request.portrait, "portrait")
@@ -229,7 +278,7 @@ def face_is_cached(request: EncodeRequest) -> bool:
 
         read_photo(request.portrait)
         return False
-    return open_cache(request).lookup(request.portrait, face=request.face, crop=request.crop)
+    return open_cache(request).lookup(request.portrait, face=request.face, crop=request.crop, size=request.size)
 
 
 def parse_crop(text: str | None) -> tuple[int, int, int, int] | None:

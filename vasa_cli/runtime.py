@@ -27,13 +27,23 @@ class Models:
             self._speech[weights] = SpeechEncoder.from_weights(weights)
         return self._speech[weights]
 
-    def decoder(self, face: FaceLatent, device: str, dtype: str) -> FaceDecoder:
+    def decoder(self, face: FaceLatent, device: str, dtype: str, size: int, paste: bool = False) -> FaceDecoder:
         """The decoder of this face; the last one is kept, for batches that are grouped by face."""
         from vasa_cli.decoder.render import FaceDecoder
 
-        key = (face.pixel_hash, face.encoder_hash, face.crop.tobytes(), face.landmarks.tobytes(), device, dtype)
+        key = (
+            face.pixel_hash,
+            face.encoder_hash,
+            face.crop.tobytes(),
+            face.landmarks.tobytes(),
+            face.texture,
+            device,
+            dtype,
+            size,
+            paste,
+        )
         if self._decoder is None or self._decoder[0] != key:
-            self._decoder = (key, FaceDecoder(face, device=device, dtype=dtype, size=face.size))
+            self._decoder = (key, FaceDecoder(face, device=device, dtype=dtype, size=size, paste=paste))
         return self._decoder[1]
 
 

@@ -16,8 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vasa_cli.errors import InputError, UsageError
 from vasa_cli.motion.presets import FORMS, load_preset, nearest, parse_emotions, parse_gaze, resolve_controls
+from vasa_cli.picture import SIZES, picture_options
 from vasa_cli.pipeline import MotionOptions, RenderRequest
 from vasa_cli.video import CRF_RANGE, DEFAULT_CRF
+from vasa_cli.video.background import parse_background
+from vasa_cli.video.formats import parse_output
 
 FORMATS = ("auto", "yaml", "jsonl", "csv")
 
@@ -37,6 +40,9 @@ class Row(BaseModel):
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     face: str = "largest"
     crop: Any = None
+    fit: str | None = None
+    size: Annotated[int, Field(ge=SIZES[0], le=SIZES[1])] | None = None
+    background: str = "keep"
     crf: Annotated[int, Field(ge=CRF_RANGE[0], le=CRF_RANGE[1])] = DEFAULT_CRF
     gaze: Any = None
     distance: Any = None
@@ -171,8 +177,6 @@ def _explain(error: ValidationError) -> str:
 
 
 def _request(row: Row, folder: Path, shared: Shared) -> Job:
-    from vasa_cli.video.writer import container_of
-
     sound = row.audio or row.motion or ""
     job_id = row.id or (Path(row.output).stem if row.output else f"{Path(row.portrait).stem}-{Path(sound).stem}")
     if not row.output and Path(job_id).name != job_id:
@@ -185,8 +189,8 @@ def _request(row: Row, folder: Path, shared: Shared) -> Job:
         resolve_controls(preset, _controls(row)), preset.name, derive_seed(job_id, shared.seed) if row.seed is None else row.seed,
         shared.weights, row.steps, shared.device,
     )  # fmt: skip
-    output = (shared.output_dir or folder) / (row.output or f"{job_id}.mp4")
-    container_of(output)
+    written = row.output or f"{job_id}{'.mov' if row.background == 'transparent' else '.mp4'}"
+    output = (shared.output_dir or folder) / parse_output(written)
     request = RenderRequest(
         folder / row.portrait,
         folder / row.audio if row.audio else None,
@@ -195,6 +199,7 @@ def _request(row: Row, folder: Path, shared: Shared) -> Job:
         track=folder / row.motion if row.motion else None,
         face=row.face,
         crop=_crop(row.crop),
+        picture=picture_options(row.fit, row.size, parse_background(row.background, folder)),
         dtype=shared.dtype,
         crf=row.crf,
         provenance=shared.provenance,
@@ -202,6 +207,7 @@ def _request(row: Row, folder: Path, shared: Shared) -> Job:
         use_cache=shared.use_cache,
         overwrite=shared.overwrite,
     )
+    _ = request.form  # an output whose name says no format is refused now
     return Job(job_id, request)
 
 

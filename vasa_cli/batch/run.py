@@ -12,6 +12,7 @@ from vasa_cli.batch.manifest import Job
 from vasa_cli.batch.state import State, job_key
 from vasa_cli.errors import UsageError, VasaError
 from vasa_cli.progress import Reporter
+from vasa_cli.video.formats import exists
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,15 @@ def grouped(jobs: list[Job]) -> list[Job]:
     """Jobs of one face together, in order of first appearance, so that its decoder is built once."""
     order: dict[tuple[Any, ...], list[Job]] = {}
     for job in jobs:
-        order.setdefault((str(job.request.portrait), job.request.face, job.request.crop), []).append(job)
+        order.setdefault(
+            (str(job.request.portrait), job.request.face, job.request.crop, job.request.picture.encoded_for), []
+        ).append(job)
     return [job for group in order.values() for job in group]
 
 
 def check_outputs(jobs: list[Job], state: State, *, overwrite: bool) -> None:
     """Refuse the whole batch when it would run into existing files. Raises UsageError."""
-    taken = [j for j in jobs if j.request.output.exists() and not overwrite and not state.is_done(j)]
+    taken = [j for j in jobs if exists(j.request.output) and not overwrite and not state.is_done(j)]
     if taken:
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
         raise UsageError(

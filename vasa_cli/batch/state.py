@@ -12,6 +12,7 @@ from typing import Any
 from vasa_cli.batch.manifest import Job
 from vasa_cli.errors import UsageError
 from vasa_cli.files import explain_write, sha256_file
+from vasa_cli.video.formats import exists
 
 
 def job_key(job: Job) -> str:
@@ -20,13 +21,15 @@ def job_key(job: Job) -> str:
     spec: dict[str, Any] = {
         f.name: getattr(request, f.name)
         for f in dataclasses.fields(request)
-        if f.name not in ("portrait", "audio", "track", "motion", "output", "cache_dir", "use_cache", "overwrite")
+        if f.name not in ("portrait", "audio", "track", "motion", "picture", "output", "cache_dir", "use_cache", "overwrite")
     }
     spec["motion"] = {f.name: getattr(request.motion, f.name) for f in dataclasses.fields(request.motion) if f.name != "controls"}
+    picture = request.picture
+    spec["picture"] = [picture.fit, picture.size, picture.background.text]
     spec["controls"] = request.motion.controls.to_json()
     spec["output"] = os.path.abspath(request.output)
-    for name in ("portrait", "audio", "track"):
-        path = getattr(request, name)
+    inputs = {"portrait": request.portrait, "audio": request.audio, "track": request.track, "background": picture.background.path}
+    for name, path in inputs.items():
         spec[name] = None if path is None else sha256_file(path) if path.is_file() else "missing"
     return hashlib.sha256(json.dumps(spec, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -51,7 +54,7 @@ class State:
     def is_done(self, job: Job) -> bool:
         """Finished before, with the very same inputs and options, and its video is still there."""
         line = self.lines.get(job.id)
-        return bool(line and line.get("status") == "done" and job.request.output.is_file() and line.get("key") == job_key(job))
+        return bool(line and line.get("status") == "done" and exists(job.request.output) and line.get("key") == job_key(job))
 
     def add(self, line: dict[str, Any]) -> None:
         self.lines[line["id"]] = line

@@ -71,8 +71,8 @@ def batch(
 ) -> None:
     """Render every row of MANIFEST, each with portrait, audio and options.
 
-    A row may hold id, output, preset, seed, steps, face, crop, crf, motion and controls. Paths are relative to the manifest's
-    folder. A row's default seed comes from its id. Exit code 8: ran to the end, some jobs failed.
+    A row may hold id, output, preset, seed, steps, face, crop, fit, size, background, crf, motion and controls. Paths are
+    relative to the manifest's folder. A row's default seed comes from its id. Exit code 8: ran to the end, some jobs failed.
     """
     from vasa_cli.batch.manifest import Shared, read_manifest
     from vasa_cli.batch.run import check_outputs, run_batch

@@ -27,6 +27,19 @@ def _option(*names: str, help: str, panel: str, **more: Any) -> Any:
 
 
 OutputPath = Annotated[Path | None, _option("--output", "-o", help="Where the result goes.", panel=OUTPUT, show_default=False)]
+Fit = Annotated[
+    str | None,
+    _option(
+        "--fit",
+        metavar="crop|full",
+        help="crop: a square around head and shoulders; full: the head moves in the whole photo, at the photo's own size.",
+        panel=OUTPUT,
+        show_default="crop",
+    ),
+]
+PictureSize = Annotated[
+    int | None, _option("--size", help="Side of the crop in pixels, even, 256..1024.", panel=OUTPUT, show_default="512")
+]
 Overwrite = Annotated[bool, _option("--overwrite", help="Replace an output that exists.", panel=OUTPUT)]
 AsJson = Annotated[bool, _option("--json", "-j", help="Print one JSON object instead of the path.", panel=RUN)]
 Quiet = Annotated[bool, _option("--quiet", "-q", help="No progress and no notes; errors only.", panel=RUN)]

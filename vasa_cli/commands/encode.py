@@ -20,6 +20,8 @@ def encode(
     output: common.OutputPath = None,
     face: common.Face = "largest",
     crop: common.Crop = None,
+    fit: common.Fit = None,
+    size: common.PictureSize = None,
     overwrite: common.Overwrite = False,
     cache_dir: common.CacheDir = None,
     no_cache: common.NoCache = False,
@@ -30,15 +32,18 @@ def encode(
     """Encode PORTRAIT once; later renders of the same pixels start from the cache.
 
     With -o the face also goes to a file that `vasa render` takes in place of the photo, on machines without mediapipe too.
+    --size and --fit: the largest picture that it shall serve.
     """
     from vasa_cli import pipeline
+    from vasa_cli.picture import picture_options
     from vasa_cli.record import face_is_cached, parse_crop
 
     if output is None and no_cache:
         raise UsageError("--no-cache without -o would keep nothing; name a file with -o")
     if output is not None and output.suffix.lower() != pipeline.FACE_SUFFIX:
         raise UsageError(f"{output.name}: a face file is named *{pipeline.FACE_SUFFIX}")
-    request = pipeline.EncodeRequest(portrait, output, face, parse_crop(crop), cache_dir, not no_cache, overwrite)
+    wanted = picture_options(fit, size).encoded_for
+    request = pipeline.EncodeRequest(portrait, output, face, parse_crop(crop), cache_dir, not no_cache, overwrite, wanted)
     if dry_run:
         if output is not None:
             pipeline.check_output(output, overwrite=overwrite, create=False)

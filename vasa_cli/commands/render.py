@@ -32,9 +32,30 @@ Crf = Annotated[
         "--quality",
         min=CRF_RANGE[0],
         max=CRF_RANGE[1],
-        help="x264 quality: less is better and larger.",
+        help="Quality of H.264 and VP9: less is better and larger.",
         rich_help_panel=common.OUTPUT,
         show_default=str(DEFAULT_CRF),
+    ),
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The video: .mp4, .m4v, .mov, .mkv, .webm; or frames/ for a folder of PNG pictures (without sound).",
+        rich_help_panel=common.OUTPUT,
+        show_default=False,
+    ),
+]
+Ground = Annotated[
+    str | None,
+    typer.Option(
+        "--background",
+        metavar="keep|COLOR|IMAGE|transparent",
+        help="Behind the person: the photo's own background, a colour (white, #00b140), a picture, or nothing "
+        "(in .mov as ProRes 4444, .webm as VP9, or frames/).",
+        rich_help_panel=common.OUTPUT,
+        show_default="keep",
     ),
 ]
 NoProvenance = Annotated[
@@ -49,7 +70,7 @@ Dtype = Annotated[
 def render(
     portrait: Portrait = None,
     audio: Audio = None,
-    output: common.OutputPath = None,
+    output: Output = None,
     preset: common.PresetName = None,
     seed: common.Seed = None,
     gaze: common.GazeFlag = None,
@@ -64,6 +85,9 @@ def render(
     receipt: From = None,
     face: common.Face = "largest",
     crop: common.Crop = None,
+    fit: common.Fit = None,
+    size: common.PictureSize = None,
+    background: Ground = None,
     crf: Crf = None,
     no_provenance: NoProvenance = False,
     overwrite: common.Overwrite = False,
@@ -80,6 +104,10 @@ def render(
 
     Prints the path of the video. Beside it lies a receipt, VIDEO.json, from which --from makes the same video again.
     """
+    from vasa_cli.picture import picture_options
+    from vasa_cli.video.background import parse_background
+    from vasa_cli.video.formats import parse_output
+
     flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth)
     kept: dict[str, Any] = {"cache_dir": cache_dir, "use_cache": not no_cache, "overwrite": overwrite}
     if receipt is not None:
@@ -94,10 +122,23 @@ def render(
         }
         fixed |= {f"--{name}": value for name, value in flags.items()} | {
             "--crop": crop,
+            "--fit": fit,
+            "--size": size,
+            "--background": background,
             "--no-provenance": no_provenance or None,
         }
         _refuse_beside_receipt(fixed)
-        _repeat(receipt, output, portrait, audio, device, kept, dry_run=dry_run, quiet=quiet, as_json=as_json)
+        _repeat(
+            receipt,
+            parse_output(output) if output else None,
+            portrait,
+            audio,
+            device,
+            kept,
+            dry_run=dry_run,
+            quiet=quiet,
+            as_json=as_json,
+        )
         return
     if portrait is None:
         raise UsageError("render needs PORTRAIT and AUDIO, such as: vasa render me.jpg speech.wav -o out.mp4")
@@ -107,14 +148,16 @@ def render(
     from vasa_cli.pipeline import RenderRequest
     from vasa_cli.record import parse_crop
 
+    picture = picture_options(fit, size, parse_background(background) if background is not None else None)
     request = RenderRequest(
         portrait,
         audio,
-        output or default_output(portrait, audio or motion),
+        parse_output(output) if output else default_output(portrait, audio or motion, picture.alpha),
         options,
         track=motion,
         face=face,
         crop=parse_crop(crop),
+        picture=picture,
         dtype=check_dtype(dtype),
         crf=DEFAULT_CRF if crf is None else crf,
         provenance=not no_provenance,
@@ -123,8 +166,9 @@ def render(
     _run(request, dry_run=dry_run, quiet=quiet, as_json=as_json)
 
 
-def default_output(portrait: Path, audio: Path | None) -> Path:
-    return Path(f"{portrait.stem}-{audio.stem}.mp4" if audio is not None else f"{portrait.stem}.mp4")
+def default_output(portrait: Path, audio: Path | None, alpha: bool = False) -> Path:
+    suffix = ".mov" if alpha else ".mp4"
+    return Path(f"{portrait.stem}-{audio.stem}{suffix}" if audio is not None else f"{portrait.stem}{suffix}")
 
 
 def check_dtype(name: str | None) -> str:

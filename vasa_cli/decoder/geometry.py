@@ -10,6 +10,10 @@ from vasa_cli.decoder.border import StillBorder
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.latent import SIZE
 
+NECK = 0.5  # IOD below the chin: the place on the neck about which a head that goes away shrinks
+
+FREE_YAW, MAX_YAW = 0.66, 0.82  # radians, 38 and 47 degrees away from the camera
+
 
 def rotation_matrix(angles: torch.Tensor) -> torch.Tensor:
     """(B, 3) yaw, pitch, roll in radians -> (B, 3, 3), R = Ry(yaw) Rx(pitch) Rz(roll) (`motion.track`)."""
@@ -22,10 +26,18 @@ def rotation_matrix(angles: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.stack(r, -1) for r in rows], -2)
 
 
+def _within_sight(angles: torch.Tensor) -> torch.Tensor:
+    """(B, 3): a photo shows one side of a head; beyond FREE_YAW the head turns less and less than asked, never past MAX_YAW."""
+    yaw, room = angles[:, 0], MAX_YAW - FREE_YAW
+    over = (yaw.abs() - FREE_YAW).clamp_min(0)
+    held = torch.where(over > 0, FREE_YAW + room * torch.tanh(over / room), yaw.abs())
+    return torch.cat([(held * yaw.sign())[:, None], angles[:, 1:]], 1)
+
+
 @dataclass(frozen=True)
 class HeadPose:
     """Pose of a batch of frames. rotation (B, 3, 3), translation (B, 3) crop pixels, zoom (B,) of the whole person about
-    `anchor` (2,)."""
+    `anchor` (2,) or (B, 1, 2)."""
 
     rotation: torch.Tensor
     translation: torch.Tensor
@@ -42,12 +54,14 @@ class HeadModel(torch.nn.Module):
 
     The person as a whole is scaled by head distance about a place on the picture's lower edge, so that no cut-off chest
     floats; where the photo cuts off the hair instead (`cut_above`), about the upper edge. With a `border` (pasting back) only
-    the head is scaled, about its own middle, and what lies at the crop's edge stays.
+    the head is scaled: nearer about its own middle, as somebody who leans forward, farther about the neck, which would grow long
+    otherwise; and what lies at the crop's edge stays.
     """
 
     rest_angles: torch.Tensor
     rest_translation: torch.Tensor
     anchor: torch.Tensor
+    leans: torch.Tensor
 
     def __init__(
         self,
@@ -65,14 +79,18 @@ class HeadModel(torch.nn.Module):
         self.register_buffer("rest_translation", translation.clone())
         sides = neutral[list(top.FACE_SIDES)]
         self.face_width = float(torch.linalg.norm(sides[1] - sides[0])) * self.scale  # crop pixels
-        foot = float(SIZE) if border is None else float(translation[1])
-        self.register_buffer("anchor", torch.tensor([float(translation[0]), 0.0 if cut_above else foot]))
+        self.register_buffer("anchor", torch.tensor([float(translation[0]), 0.0 if cut_above else float(SIZE)]))
+        down = rotation_matrix(pose[None, :3])[0, :2, 1] * self.scale  # the head's own "down" in the picture, an IOD long
+        neck = translation[:2] + down * (neutral[top.CHIN, 1] + NECK)
+        self.register_buffer("leans", torch.stack([self.anchor if cut_above else translation[:2], neck]))
 
     def pose(self, z_pose: torch.Tensor) -> HeadPose:
         """(B, 6) offsets from the photo's rest pose -> HeadPose."""
-        rotation = rotation_matrix(self.rest_angles + z_pose[:, :3])
+        rotation = rotation_matrix(_within_sight(self.rest_angles + z_pose[:, :3]))
         shift = torch.nn.functional.pad(z_pose[:, 3:5] * self.face_width, (0, 1))
-        return HeadPose(rotation, self.rest_translation + shift, torch.exp(-z_pose[:, 5]), self.anchor)
+        zoom = torch.exp(-z_pose[:, 5])
+        anchor = self.anchor if self.border is None else self.leans[(zoom < 1).long()][:, None]
+        return HeadPose(rotation, self.rest_translation + shift, zoom, anchor)
 
     def place(self, canonical: torch.Tensor, pose: HeadPose) -> torch.Tensor:
         """(B, N, 3) or (N, 3) canonical -> (B, N, 3) crop pixels before the zoom."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from vasa_cli.decoder.border import StillBorder
 from vasa_cli.decoder.eye_layer import EyeLayer
 from vasa_cli.decoder.gaps import Apertures
-from vasa_cli.decoder.geometry import HeadModel
+from vasa_cli.decoder.geometry import HeadModel, HeadPose
 from vasa_cli.decoder.mouth_layer import MouthLayer
 from vasa_cli.decoder.person import PersonLayer
 from vasa_cli.motion.basis import DynamicsBasis
@@ -18,13 +20,14 @@ from vasa_cli.motion.track import MotionTrack
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.latent import SIZE, FaceLatent
 
+Ground = Literal["plate"] | torch.Tensor | None  # what lies behind the person
 
 
 class FaceDecoder(torch.nn.Module):
     """Renders one face. Everything that does not depend on the motion is computed here, once.
 
     device: a torch device; dtype: float32, or float16/bfloat16 for the dense products on a GPU (coordinates stay float32).
-    size: side of the frames in pixels.
+    size: side of the frames in pixels. paste: hold still what lies at the edge of the crop, for `decoder.canvas`.
     """
 
     neutral: torch.Tensor
@@ -32,14 +35,19 @@ class FaceDecoder(torch.nn.Module):
     photo_shape: torch.Tensor
     rest_rotation: torch.Tensor
     plate: torch.Tensor
+    landmarks: torch.Tensor
 
-    def __init__(self, face: FaceLatent, *, device: str = "cpu", dtype: str = "float32", size: int = SIZE) -> None:
+    def __init__(
+        self, face: FaceLatent, *, device: str = "cpu", dtype: str = "float32", size: int = SIZE, paste: bool = False
+    ) -> None:
         super().__init__()
+        face = face.shrunk(size)
         self.size, self.basis = size, DynamicsBasis.load()
         neutral = torch.from_numpy(face.neutral)
         self.head = HeadModel(
-            neutral, torch.from_numpy(face.pose), float(face.scale), torch.from_numpy(face.translation), face.cut_above
-        )
+            neutral, torch.from_numpy(face.pose), float(face.scale), torch.from_numpy(face.translation), face.cut_above,
+            StillBorder(face) if paste else None,
+        )  # fmt: skip
         self.person = PersonLayer(face, self.head)
         self.apertures = Apertures(neutral)
         self.left_eye, self.right_eye = EyeLayer(face, 0), EyeLayer(face, 1)
@@ -51,8 +59,9 @@ class FaceDecoder(torch.nn.Module):
         photo = (face.landmarks - face.translation) @ face.rotation / float(face.scale)
         self.register_buffer("photo_shape", torch.from_numpy(photo.astype(np.float32)))
         self.register_buffer("rest_rotation", torch.from_numpy(face.rotation))
+        self.register_buffer("landmarks", torch.from_numpy(np.ascontiguousarray(face.landmarks[:, :2])))
         plate = torch.from_numpy(np.ascontiguousarray(face.plate.transpose(2, 0, 1))).float()[None] / 255
-        if size != SIZE:
+        if size != plate.shape[-1]:
             plate = F.interpolate(plate, size=(size, size), mode="bicubic", align_corners=False).clamp(0, 1)
         self.register_buffer("plate", plate)
         self.to(device)
@@ -64,21 +73,31 @@ class FaceDecoder(torch.nn.Module):
         """(B, K) -> (B, 478, 3) canonical vertices of this person with this expression."""
         return self.apertures(self.neutral + torch.einsum("bk,knc->bnc", dynamics, self.directions))
 
-    def forward(self, pose: torch.Tensor, dynamics: torch.Tensor) -> torch.Tensor:
-        """pose (B, 6), dynamics (B, K) -> pictures (B, 3, size, size) 0..1."""
+    def forward(self, pose: torch.Tensor, dynamics: torch.Tensor, ground: Ground = "plate") -> torch.Tensor:
+        """pose (B, 6), dynamics (B, K) -> pictures (B, 3, size, size) 0..1 over a ground: the photo's own background ("plate"),
+        or a picture (1, 3, size, size); over None the person alone, (B, 4, size, size) with straight alpha."""
         k = self.size / SIZE
         head = self.head.pose(pose)
         shape = self.vertices(dynamics)  # (B, 478, 3)
         with torch.autocast(self.device.type, dtype=self.dense, enabled=self.dense != torch.float32):
             layer = self.person((shape - self.photo_shape)[:, : top.N_SKIN].float(), head, self.size).float()
         colour, alpha = layer[:, :3], layer[:, 3:]
-        picture = torch.lerp(self.plate.expand_as(colour), colour, alpha).contiguous()
-        flat = head.zoomed(self.head.place(shape, head)[..., :2]) * k  # (B, 478, 2) pixels
+        below = colour if ground is None else self.plate if isinstance(ground, str) else ground
+        picture = torch.lerp(below.expand_as(colour), colour, alpha).contiguous()
+        flat = self._on_picture(shape, head) * k  # (B, 478, 2) pixels
         to_rest = torch.linalg.inv(self.head.plane_maps(self.rest_rotation, head)) / k  # (B, 2, 2)
         for eye in (self.left_eye, self.right_eye):
             eye.draw(picture, flat, to_rest, self._iris_shift(shape, eye.eye))
         self.mouth.draw(picture, flat, shape, head)
+        if ground is None:  # what was drawn on the face hides what is behind it
+            drawn = (picture != colour).any(1, keepdim=True)
+            return torch.cat([picture, torch.where(drawn, 1.0, alpha)], 1)
         return picture
+
+    def _on_picture(self, shape: torch.Tensor, head: HeadPose) -> torch.Tensor:
+        """Canonical vertices (B, 478, 3) -> (B, 478, 2) crop pixels of the picture."""
+        flat = head.zoomed(self.head.place(shape, head)[..., :2])
+        return flat if self.head.border is None else self.head.border.settle(self.landmarks, flat)
 
     def _iris_shift(self, shape: torch.Tensor, eye: int) -> torch.Tensor:
         """(B, 2): how far the iris has moved in the eye since the photo, in photo crop pixels."""
@@ -89,8 +108,14 @@ class FaceDecoder(torch.nn.Module):
         return ((now - then) @ self.rest_rotation.T)[:, :2] * self.head.scale
 
     @torch.inference_mode()
-    def frames(self, track: MotionTrack, batch: int = 8) -> Iterator[np.ndarray]:
-        """Yield (B, size, size, 3) uint8 RGB, at most `batch` frames at a time; memory does not grow with the track."""
+    def frames(self, track: MotionTrack, batch: int = 8, ground: Ground = "plate") -> Iterator[np.ndarray]:
+        """Yield (B, size, size, 3) uint8 RGB, or RGBA where `ground` is None, at most `batch` frames at a time."""
+        for picture in self.pictures(track, batch, ground):
+            yield to_bytes(picture).cpu().numpy()
+
+    @torch.inference_mode()
+    def pictures(self, track: MotionTrack, batch: int = 8, ground: Ground = "plate") -> Iterator[torch.Tensor]:
+        """`forward` over a whole track, at most `batch` frames at a time; memory does not grow with the track."""
         if track.dynamics.shape[1] != len(self.directions):
             raise ValueError(
                 f"the motion has {track.dynamics.shape[1]} dynamics, this model {len(self.directions)}; generate it again"
@@ -98,5 +123,9 @@ class FaceDecoder(torch.nn.Module):
         for start in range(0, len(track), batch):
             pose = torch.from_numpy(np.ascontiguousarray(track.pose[start : start + batch])).float().to(self.device)
             dynamics = torch.from_numpy(np.ascontiguousarray(track.dynamics[start : start + batch])).float().to(self.device)
-            picture = self.forward(pose, dynamics)
-            yield (picture * 255 + 0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+            yield self.forward(pose, dynamics, ground)
+
+
+def to_bytes(picture: torch.Tensor) -> torch.Tensor:
+    """(B, C, H, W) 0..1 -> (B, H, W, C) uint8."""
+    return (picture * 255 + 0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -8,9 +8,9 @@ import numpy as np
 
 from vasa_cli.errors import FaceError
 from vasa_cli.motion.basis import DynamicsBasis, euler
-from vasa_cli.portrait import eyes, framing, landmarks, layers, mouth, volume
-from vasa_cli.portrait.encode_hash import MAX_TEXTURE, Size, encoder_hash, size_tier
-from vasa_cli.portrait.latent import SIZE, TEXTURE, FaceLatent
+from vasa_cli.portrait import body, eyes, framing, landmarks, layers, mouth, volume
+from vasa_cli.portrait.encode_hash import Size, encoder_hash, texture_sides
+from vasa_cli.portrait.latent import SIZE, FaceLatent
 from vasa_cli.portrait.pixels import pixel_hash, read_photo
 
 
@@ -37,20 +37,26 @@ def encode_pixels(
     size: Size = SIZE,
 ) -> FaceLatent:
     """`encode_portrait` for pixels (H, W, 3) already read; `path` only names them in messages."""
-    height, width = rgb.shape[:2]
+    digest = pixel_hash(rgb)
     square_of, mesh, notes = _locate(rgb, path, face, crop)
     basis = DynamicsBasis.load()
     points = square_of.to_crop(mesh.landmarks)
     _, (rotation, _, _) = basis.align(points[None])
     yaw = float(euler(rotation[0])[0])
     notes += framing.check_usable(mesh, yaw, path)
-    tensors = _tensors(rgb, square_of, points.astype(np.float32), basis, *texture_sides(square_of, size))
+    if size == "native":
+        rgb, k, more = body.fit_photo(rgb)
+        notes += more
+        square_of = body.whole_pixels(square_of, k, rgb.shape[1], rgb.shape[0])
+        points = square_of.to_crop(mesh.landmarks * np.float32(k))
+    tensors = _tensors(rgb, square_of, points.astype(np.float32), basis, *texture_sides(square_of.scale, size))
     return FaceLatent(
         **tensors,
+        **(_whole_photo(rgb, square_of, tensors["person"]) if size == "native" else {}),
         crop=np.array([square_of.x, square_of.y, square_of.scale], np.float32),
-        pixel_hash=pixel_hash(rgb),
+        pixel_hash=digest,
         encoder_hash=encoder_hash(),
-        photo_size=(width, height),
+        photo_size=(rgb.shape[1], rgb.shape[0]),
         notes=notes,
     )
 
@@ -70,15 +76,6 @@ def _locate(
     if found is None:
         raise FaceError(f"{path}: no face found inside --crop {','.join(map(str, crop))}; choose a square around one face")
     return square, found, ()
-
-
-def texture_sides(crop: framing.Crop, size: Size) -> tuple[int, int]:
-    """Sides T of the person layer and P of the plate for pictures of this size: never more than the photo has to give."""
-    native = min(round(crop.scale * SIZE), MAX_TEXTURE)
-    if size == "native":
-        return max(TEXTURE, native), max(SIZE, native)
-    tier = size_tier(size)
-    return max(TEXTURE, min(tier * TEXTURE // SIZE, native)), max(SIZE, min(tier, native))
 
 
 def _tensors(
@@ -112,6 +109,11 @@ def _tensors(
             name: getattr(codes, name) for name in ("neutral", "identity", "pose", "dynamics", "rotation", "scale", "translation")
         },
     }
+
+
+def _whole_photo(rgb: np.ndarray, crop: framing.Crop, person: np.ndarray) -> dict[str, np.ndarray]:
+    """What pasting back needs besides."""
+    return {"photo": rgb, "body": body.body_matte(rgb, crop, person[..., 3].astype(np.float32) / 255)}
 
 
 def _face_is_person(coarse: np.ndarray, points: np.ndarray) -> np.ndarray:

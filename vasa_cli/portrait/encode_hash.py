@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from vasa_cli.portrait.latent import FORMAT, SIZE
+from vasa_cli.portrait.latent import FORMAT, SIZE, TEXTURE
 
 ENCODER_VERSION = "3"  # raise it when the same photo encodes differently: cached faces are then rebuilt
 
@@ -23,6 +23,16 @@ def size_tier(size: int) -> int:
 def purpose(size: Size) -> str:
     """What tells encodings of one face for different sizes apart, in cache keys."""
     return size if isinstance(size, str) else str(size_tier(size))
+
+
+def texture_sides(scale: float, size: Size) -> tuple[int, int]:
+    """Sides T of the person layer and P of the plate for pictures of this size, from a photo of `scale` pixels a
+    crop pixel: never much more than the photo has to give."""
+    native = min(round(scale * SIZE), MAX_TEXTURE)
+    if size == "native":
+        return max(TEXTURE, native), native
+    tier = size_tier(size)
+    return max(TEXTURE, min(tier * TEXTURE // SIZE, native)), max(SIZE, min(tier, native))
 
 
 def encoder_hash() -> str:

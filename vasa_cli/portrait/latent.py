@@ -18,6 +18,7 @@ from vasa_cli.errors import InputError
 FORMAT = "vasa-face/2"
 SIZE = 512  # crop pixels
 TEXTURE = 768  # least texels a side of the person layer: 1.5 a crop pixel, so that small motions do not blur
+MIN_SQUARE = 32  # texels
 GRID = 256  # cells a side of the depth and follow maps
 
 # name -> (shape, dtype); None = any length
@@ -50,9 +51,9 @@ class FaceLatent:
     """One portrait, encoded.
 
     The 3D appearance volume, as layers from back to front (colours 0..255, alpha 0..255):
-      plate (P, P, 3), P >= 512      the background without the person, uncovered parts filled in
-      person (T, T, 4), T >= 768     head, hair, neck, shoulders with matte; depth (256, 256) and follow (256, 256) lift it to 3D:
-                                     z in crop pixels, and how far each place goes along with the head (1 head, 0 stands still)
+      plate (P, P, 3)                the background without the person, uncovered parts filled in
+      person (T, T, 4), T >= 768     head, hair, neck, shoulders with matte; depth (256, 256) and follow (256, 256) lift it to
+      3D: z in crop pixels, and how far each place goes along with the head (1 head, 0 stands still)
       eye_white (2, h, w, 3), eye_iris (2, d, d, 4)   eyeballs behind the lids, left and right of the picture
       mouth_upper, mouth_lower (h, w, 5)   rows of teeth under white light, off their arch: colour, coverage, coverage of gum
       mouth_colours (6, 3) 0..1: cavity, tongue and gum under white light, light on what faces left and right, and what of it
@@ -62,8 +63,8 @@ class FaceLatent:
       landmarks = scale * rotation @ (neutral + dynamics) + translation.
     Codes: identity z_id (M,), pose z_pose (6,) and dynamics z_dyn (K,) of the photo itself.
     crop: x, y, scale of the square in the photo (photo = xy + scale * crop pixel).
-    For pasting back: photo (H, W, 3), the photo itself, and body (H, W) 0..255, its person matte; both empty (0, 0) in faces that
-    were not encoded for it (`encode_portrait(size="native")`).
+    For pasting back: photo (H, W, 3), the photo itself, and body (H, W) 0..255, its person matte; both empty (0, 0) in faces
+    that were not encoded for it (`encode_portrait(size="native")`).
     """
 
     person: np.ndarray
@@ -97,10 +98,10 @@ class FaceLatent:
             fits = a.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, a.shape, strict=True))
             if not fits or str(a.dtype) != dtype:
                 raise ValueError(f"{name} must be {dtype} {shape}, got {a.dtype} {a.shape}")
-        for name, least in (("person", TEXTURE), ("plate", SIZE)):
+        for name in ("person", "plate"):
             height, width = getattr(self, name).shape[:2]
-            if height != width or height < least:
-                raise ValueError(f"{name} must be a square of at least {least} texels, got {width}x{height}")
+            if height != width or height < MIN_SQUARE:
+                raise ValueError(f"{name} must be a square of at least {MIN_SQUARE} texels, got {width}x{height}")
         if self.photo.shape[:2] != self.body.shape:
             raise ValueError(f"photo {self.photo.shape} and body {self.body.shape} must have one size")
 

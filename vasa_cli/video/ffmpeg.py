@@ -11,6 +11,7 @@ from pathlib import Path
 from vasa_cli.errors import EncoderError
 
 NEEDED = ("libx264", "aac")
+OPTIONAL = {"libvpx-vp9": ".webm", "libopus": ".webm", "prores_ks": "transparent .mov", "png": "PNG pictures"}  # what needs it
 MEND = "python -m pip install --force-reinstall imageio-ffmpeg"
 
 
@@ -50,9 +51,14 @@ def bundled_ffmpeg() -> Path | None:
     return path if not missing_encoders(path) else None
 
 
-@lru_cache(maxsize=8)
-def missing_encoders(ffmpeg: Path) -> tuple[str, ...]:
+def missing_encoders(ffmpeg: Path, needed: tuple[str, ...] = NEEDED) -> tuple[str, ...]:
     """Which of the needed encoders this binary lacks; all of them when it does not run."""
+    return tuple(name for name in needed if name not in encoders(ffmpeg))
+
+
+@lru_cache(maxsize=8)
+def encoders(ffmpeg: Path) -> frozenset[str]:
+    """Names of the encoders that this binary has; none when it does not run."""
     try:
         done = subprocess.run(
             [str(ffmpeg), "-hide_banner", "-encoders"],
@@ -63,9 +69,8 @@ def missing_encoders(ffmpeg: Path) -> tuple[str, ...]:
             timeout=30,
         )
     except (OSError, subprocess.SubprocessError):
-        return NEEDED
-    names = {words[1] for line in done.stdout.splitlines() if len(words := line.split()) > 1}
-    return tuple(name for name in NEEDED if name not in names)
+        return frozenset()
+    return frozenset(words[1] for line in done.stdout.splitlines() if len(words := line.split()) > 1)
 
 
 def version(ffmpeg: Path) -> str:

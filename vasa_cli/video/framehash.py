@@ -9,24 +9,46 @@ from pathlib import Path
 
 from vasa_cli.errors import EncoderError
 from vasa_cli.video.ffmpeg import explain, file_url, find_ffmpeg
+from vasa_cli.video.formats import Format, format_of
 
 
 @dataclass(frozen=True)
 class FrameHash:
-    """sha256 over all decoded frames as yuv420p bytes in order, and how many there are."""
+    """sha256 over all decoded frames in order, as bytes of the pixel format they are stored in, and how many there are."""
 
     sha256: str
     frames: int
 
 
-def frame_hash(path: Path, size: tuple[int, int]) -> FrameHash:
-    """Decode the first video stream of `path`, whose frames are `size` (width, height), and hash it. Raises EncoderError."""
+def bytes_per_frame(size: tuple[int, int], pixels: str) -> int:
+    """Of a frame of `size` (width, height) in ffmpeg's pixel format `pixels`."""
     width, height = size
-    per_frame = width * height + 2 * ((width + 1) // 2) * ((height + 1) // 2)
-    command = [str(find_ffmpeg()), "-v", "error", "-nostdin", "-i", file_url(path), "-map", "0:v:0"]
-    command += ["-f", "rawvideo", "-pix_fmt", "yuv420p", "pipe:1"]
+    full, quarter = width * height, ((width + 1) // 2) * ((height + 1) // 2)
+    return {
+        "yuv420p": full + 2 * quarter,
+        "yuva420p": 2 * full + 2 * quarter,
+        "yuva444p12le": 8 * full,
+        "rgb24": 3 * full,
+        "rgba": 4 * full,
+    }[pixels]
+
+
+def frame_hash(path: Path, size: tuple[int, int], form: Format | None = None) -> FrameHash:
+    """Decode the video of `path`, whose frames are `size` (width, height), and hash it, transparency too. `form`: how it was
+    stored, by default as its name says without transparency. Raises EncoderError."""
+    form = form or format_of(path)
+    pixels = "yuva444p12le" if form.codec == "prores_ks" else form.pixels  # the decoder's own: nothing is converted
+    per_frame = bytes_per_frame(size, pixels)
+    command = [str(find_ffmpeg()), "-v", "error", "-nostdin"]
+    if form.alpha and form.codec == "libvpx-vp9":
+        command += ["-c:v", "libvpx-vp9"]  # ffmpeg's own decoder passes over the transparency
+    source = path.name if form.sequence else file_url(path)
+    command += ["-i", source, "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "pipe:1"]
+    place = path.parent if form.sequence else None  # only the picture's name may hold a %
     digest, total = hashlib.sha256(), 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, cwd=place
+    ) as process:
         try:
             assert process.stdout is not None
             assert process.stderr is not None

@@ -1,19 +1,22 @@
 """Say in the file itself, in a way machines read, that the video is made by AI (EU AI Act, Article 50(2)).
 
 MP4 and MOV carry an XMP packet in the `uuid` box that the XMP specification (part 3, 1.1.4) reserves for it, with IPTC's
-DigitalSourceType; every format carries a comment tag besides.
+DigitalSourceType; PNG pictures carry the packet in the text chunk that it names for it (1.1.5); every other format
+carries a comment tag.
 """
 
 from __future__ import annotations
 
 import struct
 import uuid
+import zlib
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from vasa_cli import __version__
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+_PNG_HEADER = 8 + 25  # bytes: signature and IHDR
 XMP_BOX = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")
 COMMENT = (
     f"AI-generated video: a portrait photo animated to a speech recording by vasa_cli {__version__}; "
@@ -49,6 +52,14 @@ def append_xmp(path: Path) -> None:
     packet = xmp_packet()
     with path.open("ab") as f:
         f.write(struct.pack(">I4s16s", 8 + 16 + len(packet), b"uuid", XMP_BOX.bytes) + packet)
+
+
+def mark_png(path: Path) -> None:
+    """Put the XMP packet into a PNG picture, behind its header chunk (PNG specification, 11.3.3.4 iTXt)."""
+    data = path.read_bytes()
+    body = b"iTXt" + b"XML:com.adobe.xmp\0\0\0\0\0" + xmp_packet()
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    path.write_bytes(data[:_PNG_HEADER] + chunk + data[_PNG_HEADER:])
 
 
 def read_xmp(path: Path) -> bytes | None:

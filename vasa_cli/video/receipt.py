@@ -9,11 +9,15 @@ from typing import Any
 
 from vasa_cli.errors import InputError
 from vasa_cli.files import sha256_file, whole_file
+from vasa_cli.video.formats import is_sequence
 
 FORMAT = "vasa-receipt/1"
 
 
 def receipt_path(video: Path) -> Path:
+    """VIDEO.json; of a PNG sequence, beside its folder."""
+    if is_sequence(video):
+        video = video.parent
     return video.with_name(video.name + ".json")
 
 

@@ -1,13 +1,14 @@
 """Frames in, a finished video file out: one ffmpeg process, fed through a pipe, that also muxes the user's own audio once.
 
-The file grows under a .part name and is renamed when it is whole. Two things keep the decoded frames equal from run to run and
-from machine to machine: a fixed number of x264 threads and a bit-exact colour conversion.
+The file (or the folder of a PNG sequence) grows under a .part name and is renamed when it is whole. Two things keep the decoded
+frames equal from run to run and from machine to machine: a fixed number of encoder threads and a bit-exact colour conversion.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import threading
 from collections import deque
@@ -16,60 +17,71 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from vasa_cli.errors import EncoderError, UsageError
-from vasa_cli.files import explain_write, part_path, sync
+from vasa_cli.errors import EncoderError
+from vasa_cli.files import explain_write, part_path, replace_folder, sync
 from vasa_cli.video import DEFAULT_CRF, provenance
 from vasa_cli.video.ffmpeg import explain, file_url, find_ffmpeg
+from vasa_cli.video.formats import Format, even_size, format_of
 from vasa_cli.video.framehash import FrameHash, frame_hash
 
 if TYPE_CHECKING:
     import numpy as np
 
-FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 X264_PRESET = "fast"  # about 170 frames a second on two cores, the decoder makes 60
-X264_THREADS = 4
+THREADS = 4
 AUDIO_BITRATE = "256k"  # ffmpeg takes less by itself where the rate and channels allow no more
 
 
-def container_of(path: Path) -> str:
-    """ffmpeg's name of the format that the suffix asks for. Raises UsageError."""
-    try:
-        return FORMATS[path.suffix.lower()]
-    except KeyError:
-        known = ", ".join(FORMATS)
-        raise UsageError(
-            f"{path.name}: unknown video format {path.suffix or '(no suffix)'!r}; name the output with one of {known}"
-        ) from None
+def codec_options(form: Format, crf: int) -> dict[str, Any]:
+    """ffmpeg's options of the picture encoder. crf: x264's scale."""
+    if form.codec == "libx264":
+        return {"preset": X264_PRESET, "crf": crf, "x264-params": f"threads={THREADS}:lookahead-threads=1"}
+    if form.codec == "libvpx-vp9":  # its scale ends at 63, x264's at 51
+        speed = {"deadline": "good", "cpu-used": 5, "row-mt": 1, "tile-columns": 2, "threads": THREADS}
+        clear = {"auto-alt-ref": 0} if form.alpha else {}  # invisible frames in one of the two streams would part them
+        return {"crf": round(crf * 63 / 51), "video_bitrate": 0, **speed, **clear}
+    if form.codec == "prores_ks":
+        return {"profile:v": "4444", "alpha_bits": 16, "qscale:v": 5, "vendor": "apl0", "threads": THREADS}
+    return {"compression_level": 4, "pred": "mixed", "threads": THREADS, "start_number": 0}
 
 
 def encode_command(
-    part: Path, container: str, size: tuple[int, int], fps: Fraction, frames: int, audio: Path | None, crf: int, mark: bool
+    part: Path, form: Format, size: tuple[int, int], fps: Fraction, frames: int, audio: Path | None, crf: int, mark: bool
 ) -> list[str]:
-    """The ffmpeg call: raw RGB on stdin and the audio file become H.264 (bt709, yuv420p) and AAC, exactly frames/fps seconds."""
+    """The ffmpeg call: raw pictures on stdin and the audio file become `form`, exactly frames/fps seconds."""
     import ffmpeg
 
     rate = f"{fps.numerator}/{fps.denominator}"
-    seconds = f"{float(frames / fps):.6f}"
-    picture = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt="rgb24", s=f"{size[0]}x{size[1]}", framerate=rate)
-    exact = "bicubic+accurate_rnd+full_chroma_int+bitexact"
-    picture = picture.filter("scale", out_color_matrix="bt709", out_range="tv", flags=exact).filter("format", "yuv420p")
-    picture = picture.filter("setparams", range="tv", colorspace="bt709", color_primaries="bt709", color_trc="bt709")
+    raw = "rgba" if form.alpha else "rgb24"
+    picture = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=raw, s=f"{size[0]}x{size[1]}", framerate=rate)
+    if not form.sequence:
+        exact = "bicubic+accurate_rnd+full_chroma_int+bitexact"
+        picture = picture.filter("scale", out_color_matrix="bt709", out_range="tv", flags=exact).filter("format", form.pixels)
+        picture = picture.filter("setparams", range="tv", colorspace="bt709", color_primaries="bt709", color_trc="bt709")
     options: dict[str, Any] = {
-        "format": container, "vcodec": "libx264", "preset": X264_PRESET, "crf": crf,
-        "x264-params": f"threads={X264_THREADS}:lookahead-threads=1",
-        "map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact", "flags:v": "+bitexact", "flags:a": "+bitexact",
+        "format": form.container, "vcodec": form.codec, **codec_options(form, crf),
+        "map_metadata": -1, "map_chapters": -1, "fflags": "+bitexact", "flags:v": "+bitexact",
     }  # fmt: skip
-    if container in ("mp4", "mov"):
+    if form.container in ("mp4", "mov"):
         options["movflags"] = "+faststart"
     streams = [picture]
-    if audio is not None:
-        # The sample clock starts at the first sample, whatever time stamps the user's file carries, as the model heard it.
-        sound = ffmpeg.input(file_url(audio))["a:0"].filter("asetpts", "N/SR/TB").filter("aformat", channel_layouts="mono|stereo")
-        streams.append(sound.filter("apad", whole_dur=seconds).filter("atrim", end=seconds))
-        options |= {"acodec": "aac", "audio_bitrate": AUDIO_BITRATE}
-    if mark:
+    if audio is not None and form.audio is not None:
+        streams.append(_sound(audio, float(frames / fps)))
+        options |= {"acodec": form.audio, "flags:a": "+bitexact"}
+        options |= {} if form.audio.startswith("pcm") else {"audio_bitrate": AUDIO_BITRATE}
+    if mark and not form.sequence:
         options |= {f"metadata:g:{i}": f"{key}={value}" for i, (key, value) in enumerate(provenance.tags().items())}
-    return _flatten(ffmpeg.output(*streams, f"file:{part.absolute()}", **options).compile(cmd=str(find_ffmpeg())))
+    target = part.name if form.sequence else f"file:{part.absolute()}"
+    return _flatten(ffmpeg.output(*streams, target, **options).compile(cmd=str(find_ffmpeg())))
+
+
+def _sound(audio: Path, seconds: float) -> Any:
+    """The first sound track, padded or cut to this length. Its sample clock starts at the first sample, whatever time stamps the
+    user's file carries, as the model heard it."""
+    import ffmpeg
+
+    sound = ffmpeg.input(file_url(audio))["a:0"].filter("asetpts", "N/SR/TB").filter("aformat", channel_layouts="mono|stereo")
+    return sound.filter("apad", whole_dur=f"{seconds:.6f}").filter("atrim", end=f"{seconds:.6f}")
 
 
 def _flatten(command: list[str]) -> list[str]:
@@ -94,13 +106,15 @@ class VideoWriter:
         *,
         crf: int = DEFAULT_CRF,
         mark: bool = True,
+        alpha: bool = False,
     ) -> None:
-        if size[0] % 2 or size[1] % 2:
-            raise ValueError(f"width and height must be even for yuv420p, got {size}")
+        self.form = format_of(path, alpha=alpha)
+        if size != even_size(*size, self.form):
+            raise ValueError(f"width and height must be even for {self.form.pixels}, got {size}")
         self.path, self.size, self.fps, self.frames = path, size, fps, frames
         self.audio, self.crf, self.mark = audio, crf, mark
-        self.container = container_of(path)
-        self.part = part_path(path)
+        self.target = path.parent if self.form.sequence else path  # what appears whole, in the end
+        self.part = path
         self.written = 0
         self.result: FrameHash | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -108,22 +122,34 @@ class VideoWriter:
         self._listener: threading.Thread | None = None
 
     def __enter__(self) -> VideoWriter:
-        command = encode_command(self.part, self.container, self.size, self.fps, self.frames, self.audio, self.crf, self.mark)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.part.touch()  # our own words for a place that cannot be written are clearer than ffmpeg's
+        try:  # our own words for a place that cannot be written are clearer than ffmpeg's
+            self.part = self._open_place()
         except OSError as e:
             raise EncoderError(explain_write(self.path, e)) from e
+        command = encode_command(self.part, self.form, self.size, self.fps, self.frames, self.audio, self.crf, self.mark)
         try:
             # A session of its own: Ctrl-C reaches only us, and we end ffmpeg in order.
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-            )
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+                cwd=self.part.parent if self.form.sequence else None,  # a % in a folder's name is no number
+            )  # fmt: skip
         except OSError as e:
+            self._abort()
             raise EncoderError(f"ffmpeg cannot be started ({e.strerror or e}): {command[0]}; `vasa doctor` checks it") from e
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         return self
+
+    def _open_place(self) -> Path:
+        """Where the result grows: a file, or the pattern in a folder. Raises OSError."""
+        self.target.absolute().parent.mkdir(parents=True, exist_ok=True)
+        part = part_path(self.target)
+        if not self.form.sequence:
+            part.touch()
+            return part
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        return part / self.path.name
 
     def _listen(self) -> None:
         assert self._process is not None
@@ -132,12 +158,12 @@ class VideoWriter:
             self._messages.append(line.decode(errors="replace"))
 
     def write(self, frames: np.ndarray) -> None:
-        """Add frames.  (B, H, W, 3) uint8 RGB"""
+        """Add frames.  (B, H, W, 3) uint8 RGB, with transparency (B, H, W, 4) and straight alpha"""
         import numpy as np
 
-        width, height = self.size
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (height, width, 3):
-            raise ValueError(f"frames must be (B, {height}, {width}, 3) uint8, got {frames.shape} {frames.dtype}")
+        shape = (self.size[1], self.size[0], 4 if self.form.alpha else 3)
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != shape:
+            raise ValueError(f"frames must be (B, {shape[0]}, {shape[1]}, {shape[2]}) uint8, got {frames.shape} {frames.dtype}")
         assert self._process is not None
         assert self._process.stdin is not None
         try:
@@ -173,17 +199,30 @@ class VideoWriter:
         if self._wait() != 0:
             raise self._failure()
         try:
-            if self.mark and self.container in ("mp4", "mov"):
-                provenance.append_xmp(self.part)
-            sync(self.part)
-            self.result = frame_hash(self.part, self.size)
+            self._mark()
+            self.result = frame_hash(self.part, self.size, self.form)
             if self.result.frames != self.frames:
                 raise EncoderError(
                     f"{self.path.name}: ffmpeg kept {self.result.frames} of {self.frames} frames; `vasa doctor` checks it"
                 )
-            os.replace(self.part, self.path)
+            if self.form.sequence:
+                replace_folder(self.part.parent, self.target)
+            else:
+                os.replace(self.part, self.path)
         except OSError as e:
             raise EncoderError(explain_write(self.path, e)) from e
+
+    def _mark(self) -> None:
+        """Say in the files that they are AI-generated, and make sure that they are on the disk. Raises OSError."""
+        pictures = sorted(self.part.parent.iterdir()) if self.form.sequence else []
+        for picture in pictures:
+            if self.mark:
+                provenance.mark_png(picture)
+            sync(picture)
+        if not pictures:
+            if self.mark and self.form.container in ("mp4", "mov"):
+                provenance.append_xmp(self.part)
+            sync(self.part)
 
     def _abort(self) -> None:
         """End ffmpeg if it still runs and remove what is not whole. Safe to call twice."""
@@ -191,4 +230,9 @@ class VideoWriter:
             self._process.kill()
             self._wait()
         with contextlib.suppress(OSError):
-            self.part.unlink(missing_ok=True)
+            if self.part == self.path:  # nothing was begun
+                return
+            if self.form.sequence:
+                shutil.rmtree(self.part.parent, ignore_errors=True)
+            else:
+                self.part.unlink(missing_ok=True)

@@ -1,0 +1,118 @@
+"""What the video shows: the crop or the whole photo, how large, and what stands behind the person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vasa_cli.errors import UsageError
+from vasa_cli.video.background import KEEP, Background
+from vasa_cli.video.formats import Format, even_size
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vasa_cli.decoder.canvas import Canvas
+    from vasa_cli.decoder.render import Ground
+    from vasa_cli.motion.track import MotionTrack
+    from vasa_cli.portrait.encode_hash import Size
+    from vasa_cli.portrait.latent import FaceLatent
+    from vasa_cli.runtime import Models
+
+FITS = ("crop", "full")
+SIZES = (256, 1024)  # px, least and most of a crop's side
+DEFAULT_SIZE = 512
+_PIXELS_AT_ONCE = 8 * 512 * 512  # in a batch on the CPU; larger ones are no faster
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """fit: 'crop' (a square around head and shoulders, `size` px a side) or 'full' (the head moves in the whole photo, at the
+    photo's own size)."""
+
+    fit: str = "crop"
+    size: int = DEFAULT_SIZE
+    background: Background = KEEP
+
+    @property
+    def encoded_for(self) -> Size:
+        """What the photo must be encoded for."""
+        return "native" if self.fit == "full" else self.size
+
+    @property
+    def alpha(self) -> bool:
+        return self.background.kind == "transparent"
+
+
+def picture_options(fit: str | None = None, size: int | None = None, background: Background | None = None) -> PictureOptions:
+    """Checked options; None is the default. Raises UsageError."""
+    fit = fit or "crop"
+    if fit not in FITS:
+        raise UsageError(f"--fit {fit!r}: known are {', '.join(FITS)}")
+    if size is not None and fit == "full":
+        raise UsageError("--size is the side of the crop; --fit full always has the photo's own size, so leave one of them out")
+    if size is not None and (size % 2 or not SIZES[0] <= size <= SIZES[1]):
+        raise UsageError(f"--size {size}: an even number from {SIZES[0]} to {SIZES[1]} is needed")
+    return PictureOptions(fit, size or DEFAULT_SIZE, background or KEEP)
+
+
+def check_face(face: FaceLatent, options: PictureOptions, name: str) -> None:
+    """Raises UsageError when this face, from a file called `name`, cannot be shown so."""
+    if options.fit == "full" and not face.pastes:
+        raise UsageError(
+            f"{name}: this face file does not hold the whole photo that --fit full needs; "
+            "give the photo instead, or write the file with `vasa encode --fit full`"
+        )
+
+
+def soft_note(face: FaceLatent, options: PictureOptions) -> str | None:
+    """A line for a face file that was encoded for smaller pictures than these, though the photo had more."""
+    from vasa_cli.portrait.encode_hash import texture_sides
+
+    if options.fit == "full" or face.texture >= texture_sides(float(face.crop[2]), options.size)[0]:
+        return None
+    return f"the face file was encoded for smaller pictures and looks soft; use the photo or `vasa encode --size {options.size}`"
+
+
+class Picture:
+    """Frames of one face. size: (width, height); notes: lines for stderr."""
+
+    def __init__(self, face: FaceLatent, options: PictureOptions, form: Format, models: Models, device: str, dtype: str) -> None:
+        self.options, self.device = options, device
+        self.notes: tuple[str, ...] = ()
+        whole = options.fit == "full"
+        self.size = frame_size(face, options, form)
+        if whole and self.size != face.photo_size:
+            self.notes = (f"{self.size[0]}x{self.size[1]}: one row or column less than the photo, H.264 and VP9 need even sizes",)
+        self.canvas: Canvas | None = None
+        self.ground = options.background.picture(*self.size)
+        side = options.size
+        if whole:
+            from vasa_cli.decoder.canvas import Canvas, decoded_side
+
+            side = decoded_side(face)
+            self.canvas = Canvas(face, self.size, ground=self.ground, clear=options.alpha, device=device)
+        self.decoder = models.decoder(face, device, dtype, side, whole)
+        self.batch = max(1, min(8, _PIXELS_AT_ONCE // side**2)) * (1 if device == "cpu" else 4)
+
+    def frames(self, track: MotionTrack) -> Iterator[np.ndarray]:
+        """Yield (B, H, W, 3) uint8 RGB, or (B, H, W, 4) with straight alpha."""
+        if self.canvas is not None:
+            return self.canvas.frames(self.decoder, track, self.batch)
+        return self.decoder.frames(track, self.batch, self._ground())
+
+    def _ground(self) -> Ground:
+        import torch
+
+        if self.ground is None:
+            return None if self.options.alpha else "plate"
+        planes = torch.from_numpy(self.ground.transpose(2, 0, 1).copy()).to(self.device)
+        return planes.float()[None] / 255
+
+
+def frame_size(face: FaceLatent, options: PictureOptions, form: Format) -> tuple[int, int]:
+    """Width and height of the frames."""
+    if options.fit == "full":
+        return even_size(*face.photo_size, form)
+    return options.size, options.size
