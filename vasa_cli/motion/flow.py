@@ -1,14 +1,15 @@
 """Followed landmarks, corrected by the picture: where the skin of a reference frame went, by dense optical flow.
 
-The tracker guesses a face from each frame anew: one-sided smiles make it turn and tilt the head by degrees, and the outline slides
-over the cheeks. The skin's own texture knows better. Each frame is compared with one reference frame of the same clip, brought
-roughly into place by the landmarks, so that the flow left to find is small (Kroeger et al., "Fast Optical Flow using Dense Inverse
-Search", 2016). Where forward and backward flow disagree (occlusion, closed eyes, opened mouth) the tracker's word stands.
+The tracker guesses a face from each frame anew: one-sided smiles make it turn and tilt the head by degrees, and the outline
+slides over the cheeks. The skin's own texture knows better. Each frame is compared with one reference frame of the same clip,
+brought roughly into place by the landmarks, so that the flow left to find is small (Kroeger et al., "Fast Optical Flow using Dense
+Inverse Search", 2016). Where forward and backward flow disagree (occlusion, closed eyes, opened mouth) the tracker's word stands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def _correction(
     place = rough.copy()
     place[:, 2] += rough[:, :2] @ [0.5, 0.5] - 0.5  # pixel centres against pixel edges
     moved = cv2.warpAffine(grey0, place, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     forth, back = search.calc(moved, grey1, None), search.calc(grey1, moved, None)
     start = points0 @ rough[:, :2].T + rough[:, 2]
     there = _read(forth, start)
