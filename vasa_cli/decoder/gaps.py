@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from vasa_cli.decoder.lips import Lips
 from vasa_cli.portrait import topology as top
 
 LID_SLACK = 0.10  # of the resting opening: a lid this close to the other one is closed (trackers never report a full touch)
@@ -21,6 +22,7 @@ class Apertures(torch.nn.Module):
 
     def __init__(self, neutral: torch.Tensor) -> None:
         super().__init__()
+        self.lips = Lips(neutral)
         gap = neutral[list(top.MOUTH_LOWER[1:-1]), 1] - neutral[list(top.MOUTH_UPPER[1:-1]), 1]
         self.register_buffer("lip_rest", gap)  # (9,) what the tracker sees between closed lips
         lids = [
@@ -33,6 +35,7 @@ class Apertures(torch.nn.Module):
         out = vertices.clone()
         upper, lower = _pairs(top.MOUTH_UPPER, top.MOUTH_LOWER)
         self._set_gap(out, upper, lower, out[:, lower, 1] - out[:, upper, 1] - self.lip_rest, 0.5)
+        self.lips(out)
         for eye in (0, 1):
             upper, lower = _pairs(top.LID_UPPER[eye], top.LID_LOWER[eye])
             gap = out[:, lower, 1] - out[:, upper, 1]

@@ -181,11 +181,11 @@ class MouthLayer(torch.nn.Module):
         x, y = jaw.at(TONGUE_BACK).unbind(-1)
         high = 0.035 + 0.05 * _ramp(gap, 0.08, 0.4)  # (B,) IOD above the lower teeth's edge
         u = x / TONGUE_WIDE
-        ridge = -high[:, None] + 0.03 + 0.10 * u**2 + 0.012 * torch.exp(-((x / 0.03) ** 2))
+        ridge = -high[:, None] + 0.03 + 0.10 * u**2 + 0.006 * torch.exp(-((x / 0.04) ** 2))
         down = y - ridge  # below its outline
         alpha = _ramp(down, -0.012, 0.012)[:, None] * _ramp(1.15 - u.abs(), 0, 0.2)[:, None]
         form = 0.45 + 0.55 * _ramp(down, -0.01, 0.07) - 0.25 * u**2
-        form = form - 0.10 * torch.exp(-((x / 0.012) ** 2)) * _ramp(down, 0.0, 0.05)
+        form = form - 0.06 * torch.exp(-((x / 0.018) ** 2)) * _ramp(down, 0.0, 0.05)
         lit = form.clamp_min(0.1) * (0.35 + 0.65 * _ramp(gap, 0.03, 0.22))[:, None]
         return colour * (1 - alpha) + self.colours[1, :, None] * self._light(u.clamp(-1, 1) * 0.5) * lit[:, None] * alpha
 

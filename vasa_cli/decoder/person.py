@@ -25,17 +25,17 @@ _STILL_RINGS = (1.42, 1.75, 2.3)  # multiples of the outline where the skin stan
 _BLOCK = 16  # cells; the face's window starts and ends at multiples of it
 
 
-def near_cover(coverage: torch.Tensor) -> torch.Tensor:
+def near_cover(coverage: torch.Tensor, reach: int = 3) -> torch.Tensor:
     """Where anything fell, gaps of a mouth's size closed: (B, 1, H, W) -> (B, 1, H/4, W/4). Beyond it the filled flow would
     repeat ears and hair."""
     hit = F.max_pool2d((coverage > 0.02).float(), 4)
-    grown = F.max_pool2d(F.pad(hit, (3, 3, 3, 3), mode="replicate"), 7, 1)
-    return 1 - F.max_pool2d(F.pad(1 - grown, (3, 3, 3, 3), mode="replicate"), 7, 1)
+    grown = F.max_pool2d(F.pad(hit, (reach,) * 4, mode="replicate"), 2 * reach + 1, 1)
+    return 1 - F.max_pool2d(F.pad(1 - grown, (reach,) * 4, mode="replicate"), 2 * reach + 1, 1)
 
 
 def _silhouette(coverage: torch.Tensor) -> torch.Tensor:
     """(B, 1, H, W) 0..1, smooth over a cell at the outline: where the front sheet is; its openings count as covered."""
-    near = near_cover(F.pad(coverage, (_BLOCK,) * 4))[..., 4:-4, 4:-4]
+    near = near_cover(F.pad(coverage, (_BLOCK,) * 4), 7)[..., 4:-4, 4:-4]  # a singer's mouth is 0.6 IOD high
     deep = 1 - F.max_pool2d(F.pad(1 - near, (2,) * 4, value=1.0), 5, 1)  # away from the outline: only there are openings closed
     deep = F.interpolate(deep, size=coverage.shape[-2:], mode="nearest")
     return F.avg_pool2d(torch.maximum((coverage * 3).clamp(0, 1), deep), 3, 1, 1)

@@ -20,7 +20,7 @@ def scene_light(square: np.ndarray, landmarks: np.ndarray, eye_white: np.ndarray
     skin = np.median(_patches(square, landmarks, _SKIN), axis=0)
     white = _brightest(eye_white.reshape(-1, 3)) / 255
     level = float(np.clip(white.mean(), 1.25 * skin.mean(), 1.5 * skin.mean() + 0.1))
-    cast = 0.35 * white / max(white.mean(), 1e-3) + 0.65 * _neutral(skin)
+    cast = 0.5 * (white / max(white.mean(), 1e-3) + _neutral(skin))
     cast[1] = min(cast[1], 1.02 * cast[0])
     return np.clip(cast / cast.mean() * np.clip(level * 1.1, 0.25, 1.0), 0, 1)
 

@@ -31,7 +31,7 @@ _UPPER_EDGES = (1.9, 1.3, 1.7, 0.9, 0.5, 0.2)  # mm below the lips' line
 _LOWER_EDGES = (2.2, 2.2, 2.0, 2.3, 2.6, 2.8)
 _UPPER_GUM = (-8.4, -7.4, -8.8, -7.6, -7.0, -6.6)  # mm: where the gum begins
 _LOWER_GUM = (10.6, 10.8, 11.4, 11.0, 10.6, 10.4)
-TOOTH = np.array([0.93, 0.895, 0.83])  # albedo under white light
+TOOTH = np.array([0.90, 0.86, 0.79])  # albedo under white light
 GUM = np.array([0.66, 0.36, 0.35])
 
 
