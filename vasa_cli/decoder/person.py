@@ -36,7 +36,7 @@ def near_cover(coverage: torch.Tensor, reach: int = 3) -> torch.Tensor:
 def _silhouette(coverage: torch.Tensor) -> torch.Tensor:
     """(B, 1, H, W) 0..1, smooth over a cell at the outline: where the front sheet is; its openings count as covered."""
     near = near_cover(F.pad(coverage, (_BLOCK,) * 4), 7)[..., 4:-4, 4:-4]  # a singer's mouth is 0.6 IOD high
-    deep = 1 - F.max_pool2d(F.pad(1 - near, (2,) * 4, value=1.0), 5, 1)  # away from the outline: only there are openings closed
+    deep = 1 - F.max_pool2d(F.pad(1 - near, (1,) * 4, value=1.0), 3, 1)  # away from the outline: only there are openings closed
     deep = F.interpolate(deep, size=coverage.shape[-2:], mode="nearest")
     return F.avg_pool2d(torch.maximum((coverage * 3).clamp(0, 1), deep), 3, 1, 1)
 

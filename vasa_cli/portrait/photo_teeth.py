@@ -57,7 +57,7 @@ def rows_of(
         return (*drawn, np.ones(3), 1.0)
     middle = np.abs(teeth.grid(teeth.UPPER_Y)[0][0]) < 0.09
     edge = np.percentile(crowns.last[middle], 50 + 40 * float(crowns.cut[middle].mean()))
-    shift = float(edge) - 1.7 * teeth.MM
+    shift = float(edge) + (0.8 * float(crowns.cut[middle].mean()) - 1.7) * teeth.MM
     upper, lower = teeth.drawn_rows(float(np.clip(shift, -0.03, 0.07)))
     upper, lower, dim = _complete(seen, crowns, upper, lower)
     gain = max(1.0, float(np.percentile(upper[..., :3][upper[..., 3] > 0.5], 98)))
@@ -203,7 +203,7 @@ def _complete(seen: Seen, crowns: Crowns, upper: np.ndarray, lower: np.ndarray) 
     upper[..., :3] = photo * trust + upper[..., :3] * (1 - trust)
     drawn_edge = np.where(upper[..., 3] > 0.5, y, -1).max(0) + texel / 2
     calm = cv2.GaussianBlur(crowns.last[None], (0, 0), 8)[0]
-    edge = crowns.last * (1 - crowns.cut) + np.maximum(calm, drawn_edge) * crowns.cut
+    edge = crowns.last * (1 - crowns.cut) + np.maximum(calm + 0.8 * teeth.MM, drawn_edge) * crowns.cut
     cover = np.clip((edge - y) / texel + 0.5, 0, 1)
     upper[..., 3] = cover * crowns.trust + upper[..., 3] * (1 - crowns.trust)
     return upper, lower, dim
