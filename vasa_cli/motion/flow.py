@@ -3,7 +3,8 @@
 The tracker guesses a face from each frame anew: one-sided smiles make it turn and tilt the head by degrees, and the outline
 slides over the cheeks. The skin's own texture knows better. Each frame is compared with one reference frame of the same clip,
 brought roughly into place by the landmarks, so that the flow left to find is small (Kroeger et al., "Fast Optical Flow using
-Dense Inverse Search", 2016). Where forward and backward flow disagree (occlusion, closed eyes, opened mouth) the tracker's word stands.
+Dense Inverse Search", 2016). Where forward and backward flow disagree (occlusion, closed eyes, opened mouth) the tracker's word
+stands.
 """
 
 from __future__ import annotations
