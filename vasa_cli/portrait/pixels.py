@@ -30,10 +30,10 @@ def _flatten(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(ground, rgba).convert("RGB")
 
 
-def read_photo(path: Path) -> np.ndarray:
+def read_photo(path: Path, least: int = MIN_SIDE) -> np.ndarray:
     """Read a photo: (H, W, 3) uint8 RGB, EXIF rotation applied, transparency over grey, CMYK, grey and 16-bit converted.
 
-    Raises InputError when the file is missing, empty, not a picture, damaged, or smaller than 64 px on a side.
+    Raises InputError when the file is missing, empty, not a picture, damaged, or smaller than `least` px on a side.
     """
     path = Path(path)
     if not path.is_file():
@@ -59,9 +59,9 @@ def read_photo(path: Path) -> np.ndarray:
         raise InputError(f"{path}: not a picture that Pillow can read; give a JPEG, PNG or WebP photo") from e
     except (OSError, SyntaxError, ValueError, EOFError) as e:
         raise InputError(f"{path}: the picture is damaged ({e}); export or download it again") from e
-    if min(rgb.shape[:2]) < MIN_SIDE:
+    if min(rgb.shape[:2]) < least:
         raise InputError(
-            f"{path}: {rgb.shape[1]}x{rgb.shape[0]} px is too small; give a photo of at least {MIN_SIDE} px a side, better 512"
+            f"{path}: {rgb.shape[1]}x{rgb.shape[0]} px is too small; give a photo of at least {least} px a side, better 512"
         )
     return rgb
 

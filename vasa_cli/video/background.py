@@ -67,7 +67,7 @@ def _cover(path: Path, width: int, height: int) -> np.ndarray:
     from vasa_cli.portrait.pixels import read_photo
 
     try:
-        picture = Image.fromarray(read_photo(path))
+        picture = Image.fromarray(read_photo(path, least=1))
     except InputError as e:
         raise InputError(f"--background {e}") from e
     return np.asarray(ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS))
