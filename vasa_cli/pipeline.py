@@ -19,6 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vasa_cli.drive import Drive, driven_motion, sound_of
 from vasa_cli.errors import InputError, UsageError
 from vasa_cli.files import check_folder, check_input, check_output, sort_header, whole_file
 from vasa_cli.motion.controls import Controls
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 FPS = Fraction(25)
 FACE_SUFFIX = ".safetensors"
-PARTS = ("basis", "speech", "motion")
+PARTS = ("basis", "shading", "speech", "motion")
 
 
 # ---------------------------------------------------------------------------------------------------- requests
@@ -75,21 +76,26 @@ class MotionOptions:
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    audio: Path
+    """audio may be None only when a clip drives: then `face` (which absolute motion looks at) is needed."""
+
+    audio: Path | None
     output: Path | None = None
     motion: MotionOptions = field(default_factory=MotionOptions)
     overwrite: bool = False
+    drive: Drive | None = None
 
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """audio may be None only when `track` (a motion file) is given: then the video is silent."""
+    """audio may be None when `track` (a motion file) is given: then the video is silent; or `drive` (a clip): then the clip's own
+    sound is the video's."""
 
     portrait: Path
     audio: Path | None
     output: Path
     motion: MotionOptions = field(default_factory=MotionOptions)
     track: Path | None = None
+    drive: Drive | None = None
     face: str = "largest"
     crop: tuple[int, int, int, int] | None = None
     picture: PictureOptions = field(default_factory=PictureOptions)
@@ -213,13 +219,20 @@ def load_speech(path: Path) -> Speech:
     return audio.load_speech(path)
 
 
-def generate(request: GenerateRequest, reporter: Reporter | None = None, models: Models | None = None) -> GenerateResult:
-    """Recording to motion. Raises InputError, WeightsError, DeviceError."""
+def generate(
+    request: GenerateRequest, reporter: Reporter | None = None, models: Models | None = None, face: FaceLatent | None = None
+) -> GenerateResult:
+    """Recording, or driving clip, to motion. Raises InputError, FaceError, WeightsError, DeviceError."""
     reporter, models = reporter or Reporter(), models or Models()
     if request.output is not None:
         check_output(request.output, overwrite=request.overwrite)
     start = time.perf_counter()
-    track = motion_of(load_speech(request.audio), request.motion, reporter, models, Clock())
+    if request.drive is not None:
+        assert face is not None
+        track = driven_motion(request.drive, face, request.motion.controls, request.motion.weights, reporter)
+    else:
+        assert request.audio is not None
+        track = motion_of(load_speech(request.audio), request.motion, reporter, models, Clock())
     if request.output is not None:
         with whole_file(request.output) as part:
             track.save(part)
@@ -242,7 +255,7 @@ def motion_of(speech: Speech, options: MotionOptions, reporter: Reporter, models
                 features, options.controls.curves(frames, FPS), seed=options.seed, weights=options.weights,
                 steps=options.steps, device=device, progress=lambda done, total: update(frames * done // total, frames),
             )  # fmt: skip
-    hashes = {**weight_hashes(options.weights), **track.hashes, "audio": speech.sha256}
+    hashes = {**weight_hashes(options.weights, ("basis", "speech", "motion")), **track.hashes, "audio": speech.sha256}
     return replace(track, controls=options.controls.to_json(), hashes=hashes)
 
 
@@ -264,7 +277,9 @@ def weight_hashes(weights: str, parts: tuple[str, ...] = PARTS) -> dict[str, str
 
 def parts_of(request: RenderRequest) -> tuple[str, ...]:
     """The weights that this render needs: a finished motion wants the basis alone."""
-    return PARTS if request.track is None else ("basis",)
+    if request.drive is not None:
+        return tuple(part for part in PARTS if part != "speech")  # the motion model knows how lids follow an asked gaze
+    return PARTS if request.track is None else ("basis", "shading")
 
 
 # ---------------------------------------------------------------------------------------------------- render
@@ -289,8 +304,9 @@ def render(request: RenderRequest, reporter: Reporter | None = None, models: Mod
     check_face(face, request.picture, request.portrait.name)
     if note := soft_note(face, request.picture):
         reporter.note(note)
-    track = track_of(request, speech, reporter, models, clock)
-    digest = _draw(request, face, track, device, reporter, models, clock)
+    track = track_of(request, face, speech, reporter, models, clock)
+    with sound_of(request.audio, request.drive) as sound:
+        digest = _draw(request, face, track, sound, device, reporter, models, clock)
     clock.seconds["total"] = time.perf_counter() - started
     from vasa_cli.record import receipt_of
     from vasa_cli.video.receipt import write_receipt
@@ -304,13 +320,16 @@ def render(request: RenderRequest, reporter: Reporter | None = None, models: Mod
 
 def check_render(request: RenderRequest) -> None:
     """Combinations that cannot be right, inputs that are not there. Raises UsageError, InputError."""
-    if request.audio is None and request.track is None:
-        raise UsageError("render needs AUDIO, or --motion FILE for a video without sound")
-    inputs = [p for p in (request.portrait, request.audio, request.track) if p is not None]
-    for path, what in ((request.portrait, "portrait"), (request.audio, "recording"), (request.track, "motion file")):
-        if path is not None:
-            check_input(path, what)
-    if any(_same_file(request.output, p) for p in inputs):
+    clip = request.drive.clip if request.drive is not None else None
+    if request.audio is None and request.track is None and clip is None:
+        raise UsageError("render needs AUDIO, or --motion FILE for a video without sound, or --drive CLIP")
+    if request.track is not None and clip is not None:
+        raise UsageError("--motion and --drive both bring a motion: leave one out")
+    named = ((request.portrait, "portrait"), (request.audio, "recording"), (request.track, "motion file"), (clip, "clip"))
+    inputs = [(path, what) for path, what in named if path is not None]
+    for path, what in inputs:
+        check_input(path, what)
+    if any(_same_file(request.output, path) for path, _ in inputs):
         raise UsageError(f"{request.output}: is also an input; choose another name with -o")
 
 
@@ -327,8 +346,13 @@ def _same_file(a: Path, b: Path) -> bool:
     return a.exists() and b.exists() and a.samefile(b)
 
 
-def track_of(request: RenderRequest, speech: Speech | None, reporter: Reporter, models: Models, clock: Clock) -> MotionTrack:
-    """The motion to play: read from the file that was named, or generated from the recording."""
+def track_of(
+    request: RenderRequest, face: FaceLatent, speech: Speech | None, reporter: Reporter, models: Models, clock: Clock
+) -> MotionTrack:
+    """The motion to play: read from the file that was named, measured in the driving clip, or generated from the recording."""
+    if request.drive is not None:
+        with clock("drive"):
+            return driven_motion(request.drive, face, request.motion.controls, request.motion.weights, reporter)
     if request.track is None:
         assert speech is not None
         return motion_of(speech, request.motion, reporter, models, clock)
@@ -346,8 +370,9 @@ def track_of(request: RenderRequest, speech: Speech | None, reporter: Reporter, 
 
 
 def _draw(
-    request: RenderRequest, face: FaceLatent, track: MotionTrack, device: str, reporter: Reporter, models: Models, clock: Clock
-) -> str:
+    request: RenderRequest, face: FaceLatent, track: MotionTrack, sound: Path | None, device: str, reporter: Reporter,
+    models: Models, clock: Clock,
+) -> str:  # fmt: skip
     """Frames to file; returns the decoded-frame hash."""
     from vasa_cli.device import memory_guard
     from vasa_cli.video.writer import VideoWriter
@@ -361,7 +386,7 @@ def _draw(
         for line in picture.notes:
             reporter.note(line)
         options: dict[str, Any] = {"crf": request.crf, "mark": request.provenance, "alpha": form.alpha}
-        with VideoWriter(request.output, picture.size, track.fps, len(track), request.audio, **options) as writer:
+        with VideoWriter(request.output, picture.size, track.fps, len(track), sound, **options) as writer:
             done = 0
             while True:
                 with clock("decoder"):

@@ -15,7 +15,10 @@ import torch.nn.functional as F
 from vasa_cli.decoder import regions
 from vasa_cli.decoder.field import grid_points, thin_plate_weights
 from vasa_cli.decoder.geometry import HeadModel, HeadPose
+from vasa_cli.decoder.patches import planes
+from vasa_cli.decoder.shading import Shading, face_plane
 from vasa_cli.decoder.splat import fill, splat
+from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.latent import GRID, SIZE, FaceLatent
 
@@ -49,6 +52,7 @@ class PersonLayer(torch.nn.Module):
     """Moves the RGBA person layer of one face. All buffers live on the module's device."""
 
     texture: torch.Tensor
+    surround: torch.Tensor
     points: torch.Tensor
     canonical: torch.Tensor
     follow: torch.Tensor
@@ -57,11 +61,12 @@ class PersonLayer(torch.nn.Module):
     weights: torch.Tensor
     cells: torch.Tensor
 
-    def __init__(self, face: FaceLatent, head: HeadModel) -> None:
+    def __init__(self, face: FaceLatent, head: HeadModel, basis: DynamicsBasis) -> None:
         super().__init__()
         self.head = head
         texture = torch.from_numpy(np.ascontiguousarray(face.person.transpose(2, 0, 1))).float() / 255
         self.register_buffer("texture", texture[None])  # (1, 4, T, T)
+        self.register_buffer("surround", planes(face.surround))  # (1, 4, h, w)
         ramp = torch.from_numpy(regions.face_ramp(face.landmarks)).reshape(-1)
         keep = self._source_cells(face)
         # behind only, both sheets, front only: each sheet is one slice
@@ -79,6 +84,9 @@ class PersonLayer(torch.nn.Module):
         skin, weights = self._skin_weights(face, points, torch.from_numpy(regions.seam_side(face.landmarks))[order])
         self.register_buffer("skin", skin)  # (S,) indices into points
         self.register_buffer("weights", weights)  # (S, 468)
+        front_skin = skin >= self.first_front
+        place = face_plane(face, points[skin[front_skin]], weights[front_skin], basis.mean_shape)
+        self.shading = Shading(face, basis, place)
         cells = grid_points(GRID, SIZE).T.reshape(1, 2, GRID, GRID)
         self.register_buffer("cells", cells)
 
@@ -119,45 +127,45 @@ class PersonLayer(torch.nn.Module):
         nearness = -SHARPNESS * (placed[..., 2] - pose.translation[:, 2:]) / self.head.scale
         return at, nearness.clamp(-20, 20)
 
-    def forward(self, displacement: torch.Tensor, pose: HeadPose, size: int) -> torch.Tensor:
-        """-> (B, 4, size, size) colour and matte, 0..1, not premultiplied."""
+    def forward(self, displacement: torch.Tensor, dynamics: torch.Tensor, pose: HeadPose, size: int) -> torch.Tensor:
+        """displacement (B, 468, 3) of the vertices against the photo, dynamics (B, K) -> (B, 4, size, size) colour and matte,
+        0..1, not premultiplied."""
         at, nearness = self.place(displacement, pose)
         back = self.points - at
         rgba = self._behind(at[:, : self.n_behind], back[:, : self.n_behind], nearness[:, : self.n_behind], pose, size)
         front = slice(self.first_front, None)
-        self._draw_front(rgba, at[:, front], back[:, front], nearness[:, front])
+        shade = self.shading(dynamics, pose)
+        value = torch.cat([back[:, front], self.ramp.expand(len(back), -1)[..., None], shade[..., None]], -1)
+        self._draw_front(rgba, at[:, front], value, nearness[:, front])
         return rgba
 
     def _behind(self, at: torch.Tensor, back: torch.Tensor, nearness: torch.Tensor, pose: HeadPose, size: int) -> torch.Tensor:
         """Hair, ears, neck, shoulders: (B, 4, size, size)."""
         flow, coverage = splat(at * (GRID / SIZE), back, nearness, (GRID, GRID))
-        source, present = self.cells + fill(flow, coverage), near_cover(coverage)
-        if self.head.border is None and not bool((pose.zoom >= 0.999).all()):
-            rest, outside = self._beyond_photo(pose)
-            source, present = torch.lerp(source, rest, outside), torch.maximum(present, F.avg_pool2d(outside, 4))
-        rgba = self._sample(_resize(source, (size, size)))
-        rgba[:, 3:] *= _resize(present, (size, size))
+        rgba = self._sample(_resize(self.cells + fill(flow, coverage), (size, size)))
+        rgba[:, 3:] *= _resize(near_cover(coverage), (size, size))
+        if self.head.border is None and bool((pose.zoom < 0.999).any()):
+            self._draw_surround(rgba, pose)
         return rgba
 
-    def _draw_front(self, rgba: torch.Tensor, at: torch.Tensor, back: torch.Tensor, nearness: torch.Tensor) -> None:
-        """The face, over `rgba` (B, 4, S, S)."""
+    def _draw_front(self, rgba: torch.Tensor, at: torch.Tensor, value: torch.Tensor, nearness: torch.Tensor) -> None:
+        """The face, over `rgba` (B, 4, S, S). value (B, N, 4): the way back, how far the cell belongs to the face, shade."""
         size = rgba.shape[-1]
         x0, y0, x1, y1 = self._window(at, size)
         if x1 <= x0 or y1 <= y0:
             return
         origin = torch.tensor([x0, y0], dtype=at.dtype, device=at.device)
-        value = torch.cat([back, self.ramp.expand(len(back), -1)[..., None]], -1)
         flow, coverage = splat(at * (GRID / SIZE) - origin, value, nearness, (y1 - y0, x1 - x0))
         sheet = fill(flow, coverage)
         sheet[:, :2] += self.cells[:, :, y0:y1, x0:x1]
-        sheet[:, 2:] *= _silhouette(coverage)
+        sheet[:, 2:3] *= _silhouette(coverage)
         k = size / GRID
         left, upper, right, lower = (round(v * k) for v in (x0, y0, x1, y1))
         sheet = _resize(sheet, (lower - upper, right - left))
         face = self._sample(sheet[:, :2])
         part = rgba[:, :, upper:lower, left:right]
-        cover = face[:, 3:] * ((sheet[:, 2:] - 0.5) * 2 + 0.5).clamp(0, 1)
-        part[:, :3].lerp_(face[:, :3], cover)
+        cover = ((sheet[:, 2:3] - 0.5) * 2 + 0.5).clamp(0, 1)  # not the matte, which frays where a hidden cheek is drawn out
+        part[:, :3].lerp_((face[:, :3] * torch.exp(sheet[:, 3:])).clamp_max(1), cover)
         part[:, 3:].lerp_(torch.ones_like(cover), cover)
 
     @staticmethod
@@ -175,11 +183,12 @@ class PersonLayer(torch.nn.Module):
         texture = self.texture.expand(len(grid), -1, -1, -1)
         return F.grid_sample(texture, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
-    def _beyond_photo(self, pose: HeadPose) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where a person farther away shows what the photo's border cut off: the place (B, 2, GRID, GRID) in the photo, beyond
-        its border, and 1 there (B, 1, GRID, GRID). Shoulders go on as the border's pixels do.
-        """
+    def _draw_surround(self, rgba: torch.Tensor, pose: HeadPose) -> None:
+        """Where a person farther away shows what the crop's border cut off: that part of the photo, into rgba (B, 4, S, S)."""
+        size = rgba.shape[-1]
         anchor, zoom = pose.anchor[None, :, None, None], pose.zoom[:, None, None, None]
-        rest = anchor + (self.cells - anchor) / zoom
-        outside = ((rest < 6) | (rest > SIZE - 6)).any(1, keepdim=True).float()
-        return rest, outside * (zoom < 0.999)
+        place = anchor + (self.cells - anchor) / zoom  # crop pixels
+        outside = ((place - SIZE / 2).abs().amax(1, keepdim=True) - (SIZE / 2 - 8)).div(6).clamp(0, 1) * (zoom < 0.999)
+        grid = ((_resize(place, (size, size)) + SIZE / 2) / SIZE - 1).permute(0, 2, 3, 1)
+        there = F.grid_sample(self.surround.expand(len(grid), -1, -1, -1), grid, padding_mode="border", align_corners=False)
+        rgba.lerp_(there, _resize(outside, (size, size)))

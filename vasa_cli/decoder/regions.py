@@ -8,7 +8,7 @@ from vasa_cli.decoder.field import grid_points
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.latent import GRID, SIZE
 
-_RIM = (0.965, 0.98, 0.995, 1.01, 1.025)  # multiples of the face outline over which the front sheet fades out
+_RIM = (0.945, 0.96, 0.975, 0.99, 1.005)  # multiples of the face outline over which the front sheet fades out
 
 
 def mask_inside(ring: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ class FaceDecoder(torch.nn.Module):
             neutral, torch.from_numpy(face.pose), float(face.scale), torch.from_numpy(face.translation), face.cut_above,
             StillBorder(face) if paste else None,
         )  # fmt: skip
-        self.person = PersonLayer(face, self.head)
+        self.person = PersonLayer(face, self.head, self.basis)
         self.apertures = Apertures(neutral)
         self.left_eye, self.right_eye = EyeLayer(face, 0), EyeLayer(face, 1)
         self.mouth = MouthLayer(face, size)
@@ -73,14 +73,17 @@ class FaceDecoder(torch.nn.Module):
         """(B, K) -> (B, 478, 3) canonical vertices of this person with this expression."""
         return self.apertures(self.neutral + torch.einsum("bk,knc->bnc", dynamics, self.directions))
 
-    def forward(self, pose: torch.Tensor, dynamics: torch.Tensor, ground: Ground = "plate") -> torch.Tensor:
-        """pose (B, 6), dynamics (B, K) -> pictures (B, 3, size, size) 0..1 over a ground: the photo's own background ("plate"),
-        or a picture (1, 3, size, size); over None the person alone, (B, 4, size, size) with straight alpha."""
+    def forward(
+        self, pose: torch.Tensor, dynamics: torch.Tensor, ground: Ground = "plate", tongue: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """pose (B, 6), dynamics (B, K), tongue (B,) 0..1 (None: low) -> pictures (B, 3, size, size) 0..1 over a ground: the
+        photo's own background ("plate"), or a picture (1, 3, size, size); over None the person alone, (B, 4, size, size) with
+        straight alpha."""
         k = self.size / SIZE
         head = self.head.pose(pose)
         shape = self.vertices(dynamics)  # (B, 478, 3)
         with torch.autocast(self.device.type, dtype=self.dense, enabled=self.dense != torch.float32):
-            layer = self.person((shape - self.photo_shape)[:, : top.N_SKIN].float(), head, self.size).float()
+            layer = self.person((shape - self.photo_shape)[:, : top.N_SKIN].float(), dynamics, head, self.size).float()
         colour, alpha = layer[:, :3], layer[:, 3:]
         below = colour if ground is None else self.plate if isinstance(ground, str) else ground
         picture = torch.lerp(below.expand_as(colour), colour, alpha).contiguous()
@@ -88,7 +91,7 @@ class FaceDecoder(torch.nn.Module):
         to_rest = torch.linalg.inv(self.head.plane_maps(self.rest_rotation, head)) / k  # (B, 2, 2)
         for eye in (self.left_eye, self.right_eye):
             eye.draw(picture, flat, to_rest, self._iris_shift(shape, eye.eye))
-        self.mouth.draw(picture, flat, shape, head)
+        self.mouth.draw(picture, flat, shape, head, tongue)
         if ground is None:  # what was drawn on the face hides what is behind it
             drawn = (picture != colour).any(1, keepdim=True)
             return torch.cat([picture, torch.where(drawn, 1.0, alpha)], 1)
@@ -123,7 +126,8 @@ class FaceDecoder(torch.nn.Module):
         for start in range(0, len(track), batch):
             pose = torch.from_numpy(np.ascontiguousarray(track.pose[start : start + batch])).float().to(self.device)
             dynamics = torch.from_numpy(np.ascontiguousarray(track.dynamics[start : start + batch])).float().to(self.device)
-            yield self.forward(pose, dynamics, ground)
+            tongue = None if track.tongue is None else torch.from_numpy(track.tongue[start : start + batch]).to(self.device)
+            yield self.forward(pose, dynamics, ground, tongue)
 
 
 def to_bytes(picture: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vasa_cli.errors import FaceError
 from vasa_cli.motion.basis import DynamicsBasis, euler
-from vasa_cli.portrait import body, eyes, framing, landmarks, layers, mouth, volume
+from vasa_cli.portrait import body, eyes, framing, landmarks, layers, mouth, surround, volume
 from vasa_cli.portrait.encode_hash import Size, encoder_hash, texture_sides
 from vasa_cli.portrait.latent import SIZE, FaceLatent
 from vasa_cli.portrait.pixels import pixel_hash, read_photo
@@ -96,6 +96,7 @@ def _tensors(
     canonical = ((points - codes.translation) @ codes.rotation) / codes.scale  # the photo's own shape, expression included
     return {
         "person": layers.person_layer(square, alpha, layers.opening_masks(points, side)),
+        "surround": surround.surround(rgb, crop),
         "plate": layers.background_plate(layers.cut_square(rgb, crop, plate_side), alpha),
         "depth": volume.depth_map(canonical, *posed),
         "follow": volume.follow_map(canonical, *posed),

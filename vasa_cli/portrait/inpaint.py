@@ -14,8 +14,8 @@ SCALES = (32, 64, 128)  # sides of the pictures in which patches are searched
 AGREE = 6  # steps after each search
 ROUNDS = (5, 4, 2)
 MANY = 5000  # patches to choose from
-FAR = 0.004  # a patch from the other side of the picture costs this much more than one from nearby (mean square difference, 0..1)
-TORN = 0.02  # for each neighbour (of 8, in shares) that copies from another place: pieces of the photo, not single pixels, are copied
+FAR = 0.004  # extra cost of a patch from the other side of the picture (mean square difference, 0..1)
+TORN = 0.02  # cost of neighbours (share of 8) that copy from elsewhere: pieces of the photo are copied, not single pixels
 LOCAL = 0.010  # and one from a wholly other height: floors stay below walls
 
 
@@ -23,7 +23,7 @@ def _patches(image: np.ndarray) -> np.ndarray:
     """(h, w, c) -> (h, w, PATCH * PATCH * c): the patch around each pixel; the border goes on."""
     r = PATCH // 2
     padded = np.pad(image, ((r, r), (r, r), (0, 0)), mode="edge")
-    view = np.lib.stride_tricks.sliding_window_view(padded, (PATCH, PATCH), axis=(0, 1))  # (h, w, c, P, P)
+    view = np.lib.stride_tricks.sliding_window_view(padded, (PATCH, PATCH), (0, 1))  # type: ignore[call-overload]  # (h, w, c, P, P)
     return np.ascontiguousarray(view.transpose(0, 1, 3, 4, 2)).reshape(*image.shape[:2], -1)
 
 

@@ -24,6 +24,7 @@ GRID = 256  # cells a side of the depth and follow maps
 # name -> (shape, dtype); None = any length
 _TENSORS: dict[str, tuple[tuple[int | None, ...], str]] = {
     "person": ((None, None, 4), "uint8"),
+    "surround": ((None, None, 4), "uint8"),
     "plate": ((None, None, 3), "uint8"),
     "depth": ((GRID, GRID), "float32"),
     "follow": ((GRID, GRID), "float32"),
@@ -54,6 +55,7 @@ class FaceLatent:
       plate (P, P, 3)                the background without the person, uncovered parts filled in
       person (T, T, 4), T >= 768     head, hair, neck, shoulders with matte; depth (256, 256) and follow (256, 256) lift it to
       3D: z in crop pixels, and how far each place goes along with the head (1 head, 0 stands still)
+      surround (512, 512, 4)         the person in a square twice as wide around the crop: what distance brings into the picture
       eye_white (2, h, w, 3), eye_iris (2, d, d, 4)   eyeballs behind the lids, left and right of the picture
       mouth_upper, mouth_lower (h, w, 5)   rows of teeth under white light, off their arch: colour, coverage, coverage of gum
       mouth_colours (6, 3) 0..1: cavity, tongue and gum under white light, light on what faces left and right, and what of it
@@ -68,6 +70,7 @@ class FaceLatent:
     """
 
     person: np.ndarray
+    surround: np.ndarray
     plate: np.ndarray
     depth: np.ndarray
     follow: np.ndarray

@@ -14,19 +14,20 @@ from typing import Any
 
 from vasa_cli.errors import WeightsError
 
-PARTS = ("basis", "speech", "motion")
+PARTS = ("basis", "shading", "tongue", "speech", "motion")
+SHARED = ("basis", "shading", "tongue")  # the same in all sets of weights: a motion must mean the same whatever made it
 NAMES = ("default", "smoke")
 _HERE = Path(__file__).parent
 _MANIFEST = "manifest.json"
 
 
 def file_name(part: str, weights: str = "default") -> str:
-    """File name of a part. The basis is shared by all sets of weights: a motion must mean the same whatever made it."""
+    """File name of a part."""
     if part not in PARTS:
         raise WeightsError(f"unknown part of the model {part!r}; there are {', '.join(PARTS)}")
     if weights not in NAMES:
         raise WeightsError(f"unknown weights {weights!r}; there are {', '.join(NAMES)}")
-    smoke = weights == "smoke" and part != "basis"
+    smoke = weights == "smoke" and part not in SHARED
     return f"{part}_smoke.safetensors" if smoke else f"{part}.safetensors"
 
 
