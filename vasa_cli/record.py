@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vasa_cli import __version__
+from vasa_cli.drive import Drive
 from vasa_cli.errors import InputError, UsageError, WeightsError
 from vasa_cli.files import check_input, check_output, sha256_file
 from vasa_cli.motion.controls import Controls
@@ -53,6 +54,8 @@ def receipt_of(
         inputs["audio"] = {**_entry(request.audio, place), "samples": speech.source_samples, "rate": speech.source_rate}
     if request.track is not None:
         inputs["motion"] = _entry(request.track, place)
+    if request.drive is not None:
+        inputs["drive"] = {**_entry(request.drive.clip, place), "mode": request.drive.mode}
     background = request.picture.background
     if background.path is not None:
         inputs["background"] = _entry(background.path, place)
@@ -132,12 +135,13 @@ def request_from(
         photo = checked_input(inputs["portrait"], receipt, "portrait", portrait)
         sound = checked_input(inputs["audio"], receipt, "recording", audio) if "audio" in inputs else None
         track = checked_input(inputs["motion"], receipt, "motion file") if "motion" in inputs else None
+        drive = Drive(checked_input(inputs["drive"], receipt, "clip"), inputs["drive"]["mode"]) if "drive" in inputs else None
         picture = _picture_from(options, inputs, receipt)
         device = kept.pop("device", None) or data["device"]
         motion = MotionOptions(
             Controls.default() if track is not None else Controls.from_json(data["controls"]),
             data["preset"],
-            data["seed"],
+            max(data["seed"], 0),  # measured motion has none
             weights["name"],
             data["steps"],
             device,
@@ -148,6 +152,7 @@ def request_from(
             output if output is not None else receipt.parent / data["output"],
             motion,
             track=track,
+            drive=drive,
             face=options["face"],
             crop=tuple(options["crop"]) if options["crop"] else None,
             picture=picture,
@@ -195,6 +200,9 @@ def motion_plan(request: GenerateRequest) -> dict[str, Any]:
     options = request.motion
     if request.output is not None:
         check_output(request.output, overwrite=request.overwrite, create=False)
+    if request.drive is not None:
+        return {"output": str(request.output), **_drive_plan(request.drive, None), "preset": options.preset}
+    assert request.audio is not None
     weight_hashes(options.weights)
     speech = load_speech(request.audio)
     device = resolve_device(options.device)
@@ -216,13 +224,16 @@ def plan_of(request: RenderRequest) -> dict[str, Any]:
     check_render(request)
     check_target(request, create=False)
     form = request.form
-    sound = f", {form.audio}" if request.audio is not None and form.audio is not None else ""
+    heard = request.audio is not None or (request.drive is not None and request.drive.has_sound)
+    sound = f", {form.audio}" if heard and form.audio is not None else ""
     quality = f" crf {request.crf}" if form.codec in ("libx264", "libvpx-vp9") else ""
     encoder = f"{form.container}: {form.codec}{quality} {form.pixels}{sound} (ffmpeg {version(find_ffmpeg())})"
     check_encoder(form)
     background = request.picture.background
     background.picture(16, 16)  # a picture that cannot be read is said now
-    if request.track is None:
+    if request.drive is not None:
+        plan = _drive_plan(request.drive, request.audio)
+    elif request.track is None:
         assert request.audio is not None
         plan = motion_plan(GenerateRequest(request.audio, None, request.motion))
     else:
@@ -241,6 +252,15 @@ def _replay_plan(request: RenderRequest, path: Path) -> dict[str, Any]:
         load_speech(request.audio)
     track = MotionTrack.load(path)
     return {"output": "", **_length(len(track), track.fps), "device": resolve_device(request.motion.device), "motion": str(path)}
+
+
+def _drive_plan(drive: Drive, audio: Path | None) -> dict[str, Any]:
+    from vasa_cli.video.clip import probe
+
+    if audio is not None:
+        load_speech(audio)
+    clip = probe(drive.clip)
+    return {**_length(clip.frames, clip.fps), "device": "cpu", "drive": str(drive.clip), "drive_mode": drive.mode}
 
 
 def _length(frames: int, fps: Fraction) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vasa_cli.drive import Drive
 from vasa_cli.errors import InputError, UsageError
 from vasa_cli.motion.presets import FORMS, load_preset, nearest, parse_emotions, parse_gaze, resolve_controls
 from vasa_cli.picture import SIZES, picture_options
@@ -34,6 +35,8 @@ class Row(BaseModel):
     portrait: str
     audio: str | None = None
     motion: str | None = None
+    drive: str | None = None
+    drive_mode: str | None = None
     output: str | None = None
     preset: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
@@ -158,8 +161,10 @@ def _job(raw: dict[str, Any], number: int, name: str, folder: Path, shared: Shar
         row = Row.model_validate(raw)
     except ValidationError as e:
         raise UsageError(f"{where}: {_explain(e)}") from e
-    if row.audio is None and row.motion is None:
+    if row.audio is None and row.motion is None and row.drive is None:
         raise UsageError(f"{where}: audio is missing")
+    if row.drive is None and row.drive_mode is not None:
+        raise UsageError(f"{where}: drive_mode says how a clip drives, but drive is missing")
     try:
         return _request(row, folder, shared)
     except UsageError as e:
@@ -177,7 +182,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _request(row: Row, folder: Path, shared: Shared) -> Job:
-    sound = row.audio or row.motion or ""
+    sound = row.audio or row.motion or row.drive or ""
     job_id = row.id or (Path(row.output).stem if row.output else f"{Path(row.portrait).stem}-{Path(sound).stem}")
     if not row.output and Path(job_id).name != job_id:
         raise UsageError(f"id {job_id!r} cannot name a file; give output, or an id without slashes")
@@ -197,6 +202,7 @@ def _request(row: Row, folder: Path, shared: Shared) -> Job:
         output,
         motion,
         track=folder / row.motion if row.motion else None,
+        drive=Drive(folder / row.drive, row.drive_mode or "relative") if row.drive else None,
         face=row.face,
         crop=_crop(row.crop),
         picture=picture_options(row.fit, row.size, parse_background(row.background, folder)),

@@ -21,14 +21,23 @@ def job_key(job: Job) -> str:
     spec: dict[str, Any] = {
         f.name: getattr(request, f.name)
         for f in dataclasses.fields(request)
-        if f.name not in ("portrait", "audio", "track", "motion", "picture", "output", "cache_dir", "use_cache", "overwrite")
+        if f.name
+        not in ("portrait", "audio", "track", "drive", "motion", "picture", "output", "cache_dir", "use_cache", "overwrite")
     }
     spec["motion"] = {f.name: getattr(request.motion, f.name) for f in dataclasses.fields(request.motion) if f.name != "controls"}
     picture = request.picture
     spec["picture"] = [picture.fit, picture.size, picture.background.text]
     spec["controls"] = request.motion.controls.to_json()
+    drive = request.drive
+    spec["drive_mode"] = None if drive is None else drive.mode
     spec["output"] = os.path.abspath(request.output)
-    inputs = {"portrait": request.portrait, "audio": request.audio, "track": request.track, "background": picture.background.path}
+    inputs = {
+        "portrait": request.portrait,
+        "audio": request.audio,
+        "track": request.track,
+        "drive": None if drive is None else drive.clip,
+        "background": picture.background.path,
+    }
     for name, path in inputs.items():
         spec[name] = None if path is None else sha256_file(path) if path.is_file() else "missing"
     return hashlib.sha256(json.dumps(spec, sort_keys=True, default=str).encode()).hexdigest()

@@ -101,6 +101,25 @@ Steps = Annotated[
     int | None,
     _option("--steps", help="Sampler steps of the motion model.", panel=MOTION, min=1, max=1000, show_default="the model's own"),
 ]
+DriveClip = Annotated[
+    Path | None,
+    _option(
+        "--drive",
+        help="Play the motion of the face in this video clip; without AUDIO the clip's own sound is kept.",
+        panel=INPUTS,
+        show_default=False,
+    ),
+]
+DriveMode = Annotated[
+    str | None,
+    _option(
+        "--drive-mode",
+        metavar="relative|absolute",
+        help="relative: the driver's motion around their own rest, for any face; absolute: as it is, for a photo of the driver.",
+        panel=MOTION,
+        show_default="relative",
+    ),
+]
 Weights = Annotated[
     str | None,
     _option("--weights", help="default, or smoke: tiny and fast, for testing set-ups.", panel=RUN, show_default="default"),
@@ -173,6 +192,19 @@ def control_flags(
     if emotion:
         flags["emotion"] = parse_emotions(emotion)
     return {key: value for key, value in flags.items() if value is not None}
+
+
+def drive_options(clip: Path | None, mode: str | None, seed: int | None, steps: int | None) -> Any:
+    """Drive from the command line, or None. Raises UsageError."""
+    from vasa_cli.drive import Drive
+
+    if clip is None:
+        if mode is not None:
+            raise UsageError("--drive-mode says how a clip drives: name the clip with --drive")
+        return None
+    if seed is not None or steps is not None:
+        raise UsageError("--drive measures its motion: --seed and --steps belong to generated motion")
+    return Drive(clip, mode or "relative")
 
 
 def check_weights(name: str | None) -> str:

@@ -17,13 +17,13 @@ Portrait = Annotated[
         help="A photo or a face file; it is checked and encoded, the motion does not depend on it.", show_default=False
     ),
 ]
-Audio = Annotated[Path, typer.Argument(help="The recording; also a video's sound.", show_default=False)]
+Audio = Annotated[Path | None, typer.Argument(help="The recording; also a video's sound.", show_default=False)]
 
 
 @common.command
 def generate(
     portrait: Portrait,
-    audio: Audio,
+    audio: Audio = None,
     output: common.OutputPath = None,
     preset: common.PresetName = None,
     seed: common.Seed = None,
@@ -35,6 +35,8 @@ def generate(
     blink: common.BlinkFlag = None,
     mouth: common.MouthFlag = None,
     steps: common.Steps = None,
+    drive: common.DriveClip = None,
+    drive_mode: common.DriveMode = None,
     face: common.Face = "largest",
     crop: common.Crop = None,
     overwrite: common.Overwrite = False,
@@ -46,24 +48,31 @@ def generate(
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
-    """Generate the motion of AUDIO; play it with `vasa render PORTRAIT AUDIO --motion FILE`."""
+    """Generate the motion of AUDIO, or measure that of a --drive clip.
+
+    Play it with `vasa render PORTRAIT [AUDIO] --motion FILE`.
+    """
     flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth)
     options = common.motion_options(flags, preset, seed, weights, steps, device)
+    driver = common.drive_options(drive, drive_mode, seed, steps)
+    source = audio if driver is None else driver.clip
+    if source is None or (audio is not None and driver is not None):
+        raise UsageError("generate needs AUDIO or --drive CLIP: one of them brings the motion")
     from vasa_cli import pipeline
     from vasa_cli.record import face_is_cached, motion_plan, parse_crop
 
-    target = output or Path(f"{audio.stem}.motion{pipeline.FACE_SUFFIX}")
+    target = output or Path(f"{source.stem}.motion{pipeline.FACE_SUFFIX}")
     if target.suffix.lower() != pipeline.FACE_SUFFIX:
         raise UsageError(f"{target.name}: a motion file is named *{pipeline.FACE_SUFFIX}")
     encode = pipeline.EncodeRequest(portrait, None, face, parse_crop(crop), cache_dir, not no_cache)
-    request = pipeline.GenerateRequest(audio, target, options, overwrite)
+    request = pipeline.GenerateRequest(audio, target, options, overwrite, driver)
     if dry_run:
         common.emit_plan({**motion_plan(request), "face_cached": face_is_cached(encode)}, as_json)
         return
     pipeline.check_output(target, overwrite=overwrite)
     reporter = make_reporter(quiet=quiet)
-    pipeline.encode(encode, reporter)
-    result = pipeline.generate(request, reporter)
+    face_latent = pipeline.encode(encode, reporter).face
+    result = pipeline.generate(request, reporter, face=face_latent)
     data = {
         "output": str(target),
         "frames": len(result.track),

@@ -82,6 +82,8 @@ def render(
     mouth: common.MouthFlag = None,
     steps: common.Steps = None,
     motion: Motion = None,
+    drive: common.DriveClip = None,
+    drive_mode: common.DriveMode = None,
     receipt: From = None,
     face: common.Face = "largest",
     crop: common.Crop = None,
@@ -100,7 +102,7 @@ def render(
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
-    """Make a talking-face video: PORTRAIT says AUDIO.
+    """Make a talking-face video: PORTRAIT says AUDIO, or does what the face in a --drive clip does.
 
     Prints the path of the video. Beside it lies a receipt, VIDEO.json, from which --from makes the same video again.
     """
@@ -116,6 +118,8 @@ def render(
             "--seed": seed,
             "--steps": steps,
             "--motion": motion,
+            "--drive": drive,
+            "--drive-mode": drive_mode,
             "--weights": weights,
             "--dtype": dtype,
             "--crf": crf,
@@ -145,6 +149,7 @@ def render(
     options = common.motion_options(flags, preset, seed, weights, steps, device)
     if motion is not None and (flags or preset or seed is not None or steps):
         raise UsageError("--motion plays a finished motion: preset, seed, steps and controls belong to `vasa generate`")
+    driver = common.drive_options(drive, drive_mode, seed, steps)
     from vasa_cli.pipeline import RenderRequest
     from vasa_cli.record import parse_crop
 
@@ -152,9 +157,10 @@ def render(
     request = RenderRequest(
         portrait,
         audio,
-        parse_output(output) if output else default_output(portrait, audio or motion, picture.alpha),
+        parse_output(output) if output else default_output(portrait, audio or motion or drive, picture.alpha),
         options,
         track=motion,
+        drive=driver,
         face=face,
         crop=parse_crop(crop),
         picture=picture,

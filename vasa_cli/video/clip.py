@@ -27,11 +27,12 @@ MAX_FPS = 240
 @dataclass(frozen=True)
 class ClipInfo:
     """What a clip is: fps exact (the average of a variable rate), (width, height) as shown, and where its sound starts, in
-    seconds after the first frame (None: it has no sound)."""
+    seconds after the first frame (None: it has no sound). frames: about as many as `read_frames` will give."""
 
     path: Path
     fps: Fraction
     size: tuple[int, int]
+    frames: int
     sound_at: float | None
 
 
@@ -49,7 +50,8 @@ def probe(path: Path) -> ClipInfo:
     start = None
     if sound:
         start = float(int(sound[0].split(",")[2]) * sound_header - times[0] * header)
-    return ClipInfo(path, fps, _shown_size(path), start)
+    frames = round((times[-1] - times[0]) * header * fps) + 1
+    return ClipInfo(path, fps, _shown_size(path), frames, start)
 
 
 def rate_of(times: list[int], unit: Fraction) -> Fraction:
