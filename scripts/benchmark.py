@@ -107,7 +107,7 @@ def in_process(photo: Path, sound: Path, cache: Path, folder: Path, repeats: int
     generate = lambda: pipeline.generate(pipeline.GenerateRequest(sound, motion=options), models=models)  # noqa: E731
     rows.append(Row("generate (speech features and motion)", median_of(repeats, generate), frames))
     chosen = resolve_device(device)
-    decoder = models.decoder(face, chosen, "float32")
+    decoder = models.decoder(face, chosen, "float32", face.size)
     batch = 8 if chosen == "cpu" else 32
     rows.append(Row("decoder (frames)", median_of(repeats, lambda: [None for _ in decoder.frames(track, batch=batch)]), frames))
     pictures = np.concatenate([block for _, block in zip(range(12), decoder.frames(track, batch=8), strict=False)])
