@@ -37,9 +37,9 @@ class Rays:
     slope: torch.Tensor
     turn: torch.Tensor
 
-    def at(self, depth: float) -> torch.Tensor:
-        """(B, P, 2): where the rays are `depth` IOD behind the front teeth."""
-        return self.place + depth * self.slope[:, None]
+    def at(self, depth: torch.Tensor) -> torch.Tensor:
+        """(B, P, 2): where the rays are `depth` (B,) IOD behind the front teeth."""
+        return self.place + (depth[:, None] * self.slope)[:, None]
 
 
 def _rays(points: torch.Tensor, anchor: torch.Tensor, turn: torch.Tensor, unit: torch.Tensor) -> Rays:
@@ -119,8 +119,16 @@ class MouthLayer(torch.nn.Module):
         placed = self.unit / self.k * torch.einsum("bij,bj->bi", head.rotation, canonical) + head.translation
         return head.zoomed(placed[:, None, :2])[:, 0] * self.k
 
-    def draw(self, picture: torch.Tensor, vertices: torch.Tensor, shape: torch.Tensor, head: HeadPose) -> None:
-        """Into picture (B, 3, S, S). vertices (B, 478, 2) pixels, shape (B, 478, 3) the same, canonical."""
+    def draw(
+        self,
+        picture: torch.Tensor,
+        vertices: torch.Tensor,
+        shape: torch.Tensor,
+        head: HeadPose,
+        tongue: torch.Tensor | None = None,
+    ) -> None:
+        """Into picture (B, 3, S, S). vertices (B, 478, 2) pixels, shape (B, 478, 3) the same, canonical; tongue (B,) 0..1: how
+        high its tip is."""
         size = picture.shape[-1]
         opening = outline_from(vertices[:, list(top.MOUTH_UPPER)], vertices[:, list(top.MOUTH_LOWER)], self.spline)
         gap = (opening.lower - opening.upper).amax(-1).clamp_min(0) / (self.unit * head.zoom)  # (B,) IOD
@@ -131,7 +139,8 @@ class MouthLayer(torch.nn.Module):
         cover = cover * _ramp(gap, 0.4 * SHOWN, 1.6 * SHOWN)[:, None]  # closed lips show nothing
         skull, jaw = self.parts(patch.points, shape, head)
         iod = (self.unit * head.zoom)[:, None]
-        colour = self._interior(skull, jaw, below / iod, above / iod, gap)
+        lift = torch.zeros_like(gap) if tongue is None else tongue * self.jaw_drop(shape).clamp(0, 0.16)
+        colour = self._interior(skull, jaw, below / iod, above / iod, gap, lift)
         cover = cover[:, None]
         patch.write(picture, patch.read(picture) * (1 - cover) + colour * cover)
 
@@ -147,10 +156,13 @@ class MouthLayer(torch.nn.Module):
             opening.centre() + middle[:, None] * down, int(tall + tilt * reach) + 6, int(reach + tilt * tall) + 6, size
         )
 
-    def _interior(self, skull: Rays, jaw: Rays, below: torch.Tensor, above: torch.Tensor, gap: torch.Tensor) -> torch.Tensor:
-        """(B, 3, P) colours; below, above (B, P): IOD from the lips' edges, gap (B,) IOD of opening in the middle."""
+    def _interior(
+        self, skull: Rays, jaw: Rays, below: torch.Tensor, above: torch.Tensor, gap: torch.Tensor, lift: torch.Tensor
+    ) -> torch.Tensor:
+        """(B, 3, P) colours; below, above (B, P): IOD from the lips' edges, gap (B,) IOD of opening in the middle,
+        lift (B,) IOD that the tongue's tip is raised."""
         colour = self._throat(skull, below, above)
-        colour = self._tongue(colour, jaw, gap)
+        colour = self._tongue(colour, jaw, gap, lift)
         gums = _ramp(gap, 0.14, 0.22)  # (B,)
         dim = torch.lerp(self.colours[5], torch.ones_like(self.colours[5]), _ramp(gap, 0.06, 0.16)[:, None])[
             ..., None
@@ -170,23 +182,26 @@ class MouthLayer(torch.nn.Module):
 
     def _throat(self, skull: Rays, below: torch.Tensor, above: torch.Tensor) -> torch.Tensor:
         """Flesh near the lips and cheeks, dark behind."""
-        deep = skull.at(0.45)
+        deep = skull.at(torch.full_like(skull.slope[:, 0], 0.45))
         hole = ((deep[..., 0] / 0.30) ** 2 + ((deep[..., 1] - 0.10) / 0.26) ** 2).sqrt()
         flesh = _ramp(hole, 0.2, 1.3)[:, None]
         cavity = self.colours[0, :, None]
         return cavity * (1 - flesh) + self.colours[2, :, None] * 0.24 * flesh
 
-    def _tongue(self, colour: torch.Tensor, jaw: Rays, gap: torch.Tensor) -> torch.Tensor:
-        """A soft back behind the lower teeth: low when the mouth is wide open, higher when it is half open."""
-        x, y = jaw.at(TONGUE_BACK).unbind(-1)
-        high = 0.035 + 0.05 * _ramp(gap, 0.08, 0.4)  # (B,) IOD above the lower teeth's edge
+    def _tongue(self, colour: torch.Tensor, jaw: Rays, gap: torch.Tensor, lift: torch.Tensor) -> torch.Tensor:
+        """A soft back behind the lower teeth; its raised tip comes forward and into the light."""
+        up = _ramp(lift, 0.0, 0.06)  # (B,)
+        x, y = jaw.at(TONGUE_BACK * (1 - 0.6 * up)).unbind(-1)
+        high = 0.035 + 0.05 * _ramp(gap, 0.08, 0.4) * (1 - up) + lift  # (B,) IOD above the lower teeth's edge
         u = x / TONGUE_WIDE
-        ridge = -high[:, None] + 0.03 + 0.10 * u**2 + 0.006 * torch.exp(-((x / 0.04) ** 2))
+        ridge = 0.03 - high[:, None] + (0.10 + 0.5 * lift[:, None]) * u**2
+        ridge = ridge + 0.006 * (1 - up[:, None]) * torch.exp(-((x / 0.04) ** 2))
         down = y - ridge  # below its outline
         alpha = _ramp(down, -0.012, 0.012)[:, None] * _ramp(1.15 - u.abs(), 0, 0.2)[:, None]
         form = 0.45 + 0.55 * _ramp(down, -0.01, 0.07) - 0.25 * u**2
-        form = form - 0.06 * torch.exp(-((x / 0.018) ** 2)) * _ramp(down, 0.0, 0.05)
-        lit = form.clamp_min(0.1) * (0.35 + 0.65 * _ramp(gap, 0.03, 0.22))[:, None]
+        form = form - 0.06 * (1 - up[:, None]) * torch.exp(-((x / 0.018) ** 2)) * _ramp(down, 0.0, 0.05)
+        bright = 0.35 + 0.65 * torch.maximum(_ramp(gap, 0.03, 0.22), 0.7 * up)
+        lit = form.clamp_min(0.1) * bright[:, None]
         return colour * (1 - alpha) + self.colours[1, :, None] * self._light(u.clamp(-1, 1) * 0.5) * lit[:, None] * alpha
 
     def _row(

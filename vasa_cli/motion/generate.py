@@ -14,6 +14,7 @@ from vasa_cli.motion.blinks import blink_curve
 from vasa_cli.motion.controls import ControlCurves
 from vasa_cli.motion.model import MotionModel, load_model
 from vasa_cli.motion.silence import GateConfig, gate
+from vasa_cli.motion.tongue import tongue_track
 from vasa_cli.motion.track import MotionTrack
 from vasa_cli.motion.windows import ControlConditions, SamplerConfig, generate_windows
 from vasa_cli.weights import registry
@@ -50,12 +51,14 @@ def generate_motion(
     model = load_model(weights, device)
     parts = sample_parts(model, basis, features, seed=seed, steps=steps, progress=progress)
     parts = finish(parts, features, curves, model, basis, seed)
+    tongue = tongue_track(features)
     return MotionTrack(
         parts.pose.astype(np.float32),
         parts.dynamics.astype(np.float32),
         Fraction(FPS),
         seed,
         hashes={"weights": model.sha256, "basis": registry.sha256_of("basis")},
+        tongue=None if tongue is None else tongue * np.clip(curves.mouth, 0, 1).astype(np.float32),
     )
 
 

@@ -29,6 +29,8 @@ class MotionTrack:
               Every column is an offset from the portrait's own rest pose: zeros leave the head where the photo has it.
     dynamics  (T, K) float32: z_dyn, coefficients of the dynamics basis; zeros are the neutral face (lips closed, eyes open,
     gaze ahead).
+    tongue    (T,) float32 0..1: how high the tongue's tip is, 1 at the upper teeth; None where nothing was heard (measured
+    motion).
     fps       exact frame rate.
     seed      seed that the motion was generated from; -1 when it was measured, not generated.
     controls  the resolved controls, JSON-serialisable.
@@ -41,12 +43,15 @@ class MotionTrack:
     seed: int = 0
     controls: dict[str, Any] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    tongue: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.pose.ndim != 2 or self.pose.shape[1] != 6:
             raise ValueError(f"pose must be (T, 6), got {self.pose.shape}")
         if self.dynamics.ndim != 2 or len(self.dynamics) != len(self.pose):
             raise ValueError(f"dynamics must be ({len(self.pose)}, K), got {self.dynamics.shape}")
+        if self.tongue is not None and self.tongue.shape != (len(self.pose),):
+            raise ValueError(f"tongue must be ({len(self.pose)},), got {self.tongue.shape}")
 
     def __len__(self) -> int:
         return len(self.pose)
@@ -66,6 +71,8 @@ class MotionTrack:
             "pose": np.ascontiguousarray(self.pose, np.float32),
             "dynamics": np.ascontiguousarray(self.dynamics, np.float32),
         }
+        if self.tongue is not None:
+            tensors["tongue"] = np.ascontiguousarray(self.tongue, np.float32)
         save_file(tensors, str(path), metadata=meta)
 
     @classmethod
@@ -81,7 +88,8 @@ class MotionTrack:
                         f"{path}: not a motion file of format {FORMAT} (found {meta.get('format')!r}); run `vasa generate` again"
                     )
                 pose, dynamics = f.get_tensor("pose"), f.get_tensor("dynamics")
-            if not (np.isfinite(pose).all() and np.isfinite(dynamics).all()):
+                tongue = f.get_tensor("tongue") if "tongue" in f.keys() else None  # noqa: SIM118  (safe_open is not a dict)
+            if not all(np.isfinite(a).all() for a in (pose, dynamics, tongue) if a is not None):
                 raise InputError(f"{path}: the motion holds values that are not numbers; run `vasa generate` again")
             return cls(
                 pose,
@@ -90,6 +98,7 @@ class MotionTrack:
                 int(meta["seed"]),
                 json.loads(meta["controls"]),
                 json.loads(meta["hashes"]),
+                tongue,
             )
         except FileNotFoundError as e:
             raise InputError(f"{path}: no such motion file") from e
