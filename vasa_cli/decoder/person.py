@@ -37,10 +37,12 @@ def near_cover(coverage: torch.Tensor, reach: int = 3) -> torch.Tensor:
 
 
 def _silhouette(coverage: torch.Tensor) -> torch.Tensor:
-    """(B, 1, H, W) 0..1, smooth over a cell at the outline: where the front sheet is; its openings count as covered."""
-    near = near_cover(F.pad(coverage, (_BLOCK,) * 4), 7)[..., 4:-4, 4:-4]  # a singer's mouth is 0.6 IOD high
-    deep = 1 - F.max_pool2d(F.pad(1 - near, (1,) * 4, value=1.0), 3, 1)  # away from the outline: only there are openings closed
-    deep = F.interpolate(deep, size=coverage.shape[-2:], mode="nearest")
+    """(B, 1, H, W) 0..1, smooth over a cell at the outline: where the front sheet is. Openings count as covered: places from
+    which no straight way along a row or a column leads out."""
+    free = 1 - F.max_pool2d((coverage > 0.02).float(), 3, 1, 1)
+    ways = [free.cumprod(d) for d in (2, 3)] + [free.flip(d).cumprod(d).flip(d) for d in (2, 3)]
+    outside = torch.stack(ways).amax(0)
+    deep = 1 - F.max_pool2d(F.pad(outside, (2,) * 4, value=1.0), 5, 1)  # the outline itself is drawn by what really fell there
     return F.avg_pool2d(torch.maximum((coverage * 3).clamp(0, 1), deep), 3, 1, 1)
 
 
@@ -69,11 +71,12 @@ class PersonLayer(torch.nn.Module):
         self.register_buffer("surround", planes(face.surround))  # (1, 4, h, w)
         ramp = torch.from_numpy(regions.face_ramp(face.landmarks)).reshape(-1)
         keep = self._source_cells(face)
-        # behind only, both sheets, front only: each sheet is one slice
+        rim, border = (torch.from_numpy(a) for a in regions.beyond_border(keep.reshape(GRID, GRID).numpy()))
+        # beyond the border, behind only, both sheets, front only: each sheet is one slice
         behind, front = keep & (ramp < 1), keep & (ramp > 0)
-        order = torch.cat([torch.nonzero(m)[:, 0] for m in (behind & ~front, behind & front, front & ~behind)])
-        self.n_behind, self.first_front = int(behind.sum()), int((behind & ~front).sum())
-        points = grid_points(GRID, SIZE)[order]  # (N, 2)
+        order = torch.cat([border, *(torch.nonzero(m)[:, 0] for m in (behind & ~front, behind & front, front & ~behind))])
+        self.n_behind, self.first_front = len(rim) + int(behind.sum()), len(rim) + int((behind & ~front).sum())
+        points = torch.cat([rim, grid_points(GRID, SIZE)[order[len(rim) :]]])  # (N, 2)
         z = torch.from_numpy(face.depth).reshape(-1)[order]
         posed = torch.cat([points, z[:, None]], 1)
         canonical = (posed - torch.from_numpy(face.translation)) @ torch.from_numpy(face.rotation) / float(face.scale)
@@ -81,7 +84,7 @@ class PersonLayer(torch.nn.Module):
         self.register_buffer("canonical", canonical)
         self.register_buffer("follow", torch.from_numpy(face.follow).reshape(-1)[order])
         self.register_buffer("ramp", ramp[order[self.first_front :]])
-        skin, weights = self._skin_weights(face, points, torch.from_numpy(regions.seam_side(face.landmarks))[order])
+        skin, weights = self._skin_weights(face, points, order, len(rim))
         self.register_buffer("skin", skin)  # (S,) indices into points
         self.register_buffer("weights", weights)  # (S, 468)
         front_skin = skin >= self.first_front
@@ -98,12 +101,15 @@ class PersonLayer(torch.nn.Module):
         return (near & ~torch.from_numpy(regions.apertures(face.landmarks))).reshape(-1)
 
     @staticmethod
-    def _skin_weights(face: FaceLatent, points: torch.Tensor, below: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Thin-plate weights of the cells that facial dynamics move; skin above a slit ignores what is below it and vice
-        versa."""
-        inside = torch.from_numpy(regions.mask_inside(regions.scaled_outline(face.landmarks, REACH))).reshape(-1)
-        index = (points * (GRID / SIZE)).long()
-        skin = torch.nonzero(inside[index[:, 1] * GRID + index[:, 0]])[:, 0]
+    def _skin_weights(
+        face: FaceLatent, points: torch.Tensor, cells: torch.Tensor, start: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Thin-plate weights of the places that facial dynamics move (of points (N, 2), in cells (N,), from `start` on); skin
+        above a slit ignores what is below it and vice versa."""
+        inside = torch.from_numpy(regions.mask_inside(regions.scaled_outline(face.landmarks, REACH))).reshape(-1)[cells]
+        inside[:start] = False
+        skin = torch.nonzero(inside)[:, 0]
+        below = torch.from_numpy(regions.seam_side(face.landmarks))[cells]
         still = np.concatenate([regions.scaled_outline(face.landmarks, r)[::2] for r in _STILL_RINGS])
         unit = float(face.scale) * 2
         weights = torch.zeros(len(skin), top.N_SKIN)
@@ -156,7 +162,7 @@ class PersonLayer(torch.nn.Module):
             return
         origin = torch.tensor([x0, y0], dtype=at.dtype, device=at.device)
         flow, coverage = splat(at * (GRID / SIZE) - origin, value, nearness, (y1 - y0, x1 - x0))
-        sheet = fill(flow, coverage)
+        sheet = fill(flow, coverage, 4)  # blocks of the same places whatever the window, so that no frame depends on its batch
         sheet[:, :2] += self.cells[:, :, y0:y1, x0:x1]
         sheet[:, 2:3] *= _silhouette(coverage)
         k = size / GRID

@@ -10,6 +10,10 @@ from vasa_cli.portrait.latent import GRID, SIZE
 
 _RIM = (0.945, 0.96, 0.975, 0.99, 1.005)  # multiples of the face outline over which the front sheet fades out
 
+_RIM_WIDTH, _RIM_STEP = 64, 4  # crop pixels
+_MARGIN = 9  # cells by which the splatted cells reach beyond the person
+_DOME = 0.14  # height of the hair that an upper border cut off, of its width there
+
 
 def mask_inside(ring: np.ndarray) -> np.ndarray:
     """(GRID, GRID) bool: cells whose centre lies inside a closed ring (N, 2) in crop pixels (even-odd rule)."""
@@ -59,3 +63,19 @@ def apertures(landmarks: np.ndarray) -> np.ndarray:
 def face_ramp(landmarks: np.ndarray) -> np.ndarray:
     """(GRID, GRID) float32: 1 inside the face outline, falling to 0 over a few cells across it."""
     return np.mean([mask_inside(scaled_outline(landmarks, f)) for f in _RIM], axis=0).astype(np.float32)
+
+
+def beyond_border(near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places (R, 2) crop pixels around the crop, next to which the person `near` (GRID, GRID) bool is cut off, and the cell
+    (R,) at the border that each of them continues: a head that rises or tilts shows more than the photo has."""
+    c = np.arange(-_RIM_WIDTH, SIZE + _RIM_WIDTH, _RIM_STEP) + _RIM_STEP / 2
+    places = np.stack(np.meshgrid(c, c), -1).reshape(-1, 2)
+    places = places[((places < 0) | (places > SIZE)).any(1)]
+    x, y = (places * (GRID / SIZE)).astype(int).clip(0, GRID - 1).T
+    kept = near[y, x]
+    hair = np.flatnonzero(near[0])
+    if len(hair):  # hair ends round, not as a column
+        middle, half = (hair[0] + hair[-1]) / 2 + 0.5, max((hair[-1] - hair[0] + 1) / 2 - _MARGIN, 4)
+        across, up = (places[:, 0] * (GRID / SIZE) - middle) / half, -places[:, 1] * (GRID / SIZE) / (2 * _DOME * half)
+        kept &= (up <= 0) | (across**2 + up**2 < 1)
+    return places[kept].astype(np.float32), (y * GRID + x)[kept]

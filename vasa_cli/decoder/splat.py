@@ -44,12 +44,12 @@ def splat(
     return mean.contiguous(), out[:, c + 1 :].contiguous()
 
 
-def fill(value: torch.Tensor, coverage: torch.Tensor) -> torch.Tensor:
+def fill(value: torch.Tensor, coverage: torch.Tensor, steps: int = FILL_LEVELS) -> torch.Tensor:
     """Fill uncovered cells from a pyramid of covered ones (push-pull). value (B, C, H, W), coverage (B, 1, H, W) -> (B, C, H, W);
-    H and W are multiples of 16."""
+    H and W are multiples of 2^steps."""
     solid = coverage.clamp(0, 1)
     levels = [torch.cat([value * solid, solid], 1)]
-    while len(levels) <= FILL_LEVELS and levels[-1].shape[2] % 2 == levels[-1].shape[3] % 2 == 0:
+    for _ in range(steps):
         levels.append(F.avg_pool2d(levels[-1], 2))
     below = _normal(levels[-1])
     for level in reversed(levels[:-1]):
