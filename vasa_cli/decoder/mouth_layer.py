@@ -77,7 +77,7 @@ class MouthLayer(torch.nn.Module):
         self.unit = float(face.scale) * self.k  # pixels an IOD
         self.register_buffer("upper", self._texture(face.mouth_upper))
         self.register_buffer("lower", self._texture(face.mouth_lower))
-        self.register_buffer("colours", torch.from_numpy(face.mouth_colours))  # (6, 3)
+        self.register_buffer("colours", torch.from_numpy(face.mouth_colours).clone())  # (6, 3)
         neutral = torch.from_numpy(face.neutral)
         seam = (neutral[13] + neutral[14]) / 2
         self.register_buffer("anchor", seam + torch.tensor([0, 0, teeth.BEHIND_LIPS]))
@@ -172,7 +172,7 @@ class MouthLayer(torch.nn.Module):
             row = row * dim
             colour = colour * (1 - alpha) + row * alpha
         shade = teeth.lip_shade(below.clamp_min(0), above.clamp_min(0), torch.exp)
-        red = self.colours[1] / self.colours[1].mean()  # what light is left there comes off lips and tongue
+        red = self.colours[1] / self.colours[1].mean().clamp_min(1e-3)  # what light is left there comes off lips and tongue
         return colour * shade[:, None] ** (1.5 - 0.5 * red)[:, None]
 
     def _light(self, side: torch.Tensor) -> torch.Tensor:
