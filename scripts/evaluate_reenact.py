@@ -30,7 +30,8 @@ CLIPS = ("d0", "d3", "d6", "d12", "d18", "d19", "d20")
 METHODS = ("ours", "still", "thin plate")
 MEASURES = ("PSNR", "SSIM", "lips", "eyes", "all", "identity")  # the first two and the last: more is better
 CAP = 120  # frames a clip
-VERSION = 3  # of what is cached
+VERSION = 4  # of the cached cases
+BASELINE_VERSION = 2
 YAW_BINS = (0.0, 5.0, 10.0, 20.0, 90.0)
 
 
@@ -136,7 +137,7 @@ def baselines(case: Case, detect: pm.Detector, cache: Path) -> dict[str, Scores]
     from vasa_cli.portrait.framing import Crop
     from vasa_cli.portrait.layers import cut_square
 
-    file = cache / f"base-{case.name}-{hashlib.sha256(case.real.tobytes()).hexdigest()[:12]}-{VERSION}.npz"
+    file = cache / f"base-{case.name}-{hashlib.sha256(case.real.tobytes()).hexdigest()[:12]}-{BASELINE_VERSION}.npz"
     if not file.is_file():
         x, y, k = case.crop
         points = case.tracked[:, :, :2] / k - np.array([x, y]) / k

@@ -14,12 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from vasa_cli.motion.basis import IRIS_LEFT, IRIS_RIGHT
+from vasa_cli.motion.rest import EYE_RINGS, LIPS
+
 SIDE = 320  # px of the square in which faces are compared
 REACH = 1.5  # side of that square, in extents of the face
 AGREE = 0.02  # IOD: forward and backward flow that differ by this much are half believed
 FAR = 0.12  # IOD: corrections of this size are half believed
 SPREAD = 0.05  # IOD: neighbours within this distance agree on a correction
 DOUBT = 0.3  # belief (in landmarks) that is needed before a correction counts
+LIPS_SHARE, LIDS_SHARE, IRISES_SHARE = 0.2, 0.5, 0.0  # of their neighbours' correction: edges the tracker sees well by itself
 
 
 def refine(
@@ -32,15 +36,17 @@ def refine(
     """Correct landmarks (T, 478, 3) in pixels of `frames`; `reference` (H, W, 3) is frame `at`. z stays. -> (T, 478, 3)."""
     out = landmarks.copy()
     eye_to_eye = np.linalg.norm(landmarks[:, 33] - landmarks[:, 263], axis=-1)
-    kernel = _neighbours(landmarks[at] / eye_to_eye[at])
+    kernel, share = _neighbours(landmarks[at] / eye_to_eye[at]), _shares()
+    votes = (share == 1).astype(np.float32)  # lips, lids and irises open, close and turn: their texture is no witness
     before = _cut(reference, landmarks[at])
     for i, frame in enumerate(frames):
         if i >= len(landmarks):
             break
         if i != at:
             shift, belief = _correction(before, _cut(frame, landmarks[i]), float(eye_to_eye[i]))
+            belief = belief * votes
             weighted = kernel @ np.concatenate([shift * belief[:, None], belief[:, None]], 1)
-            out[i, :, :2] += weighted[:, :2] / (weighted[:, 2:] + DOUBT)
+            out[i, :, :2] += share[:, None] * weighted[:, :2] / (weighted[:, 2:] + DOUBT)
         progress(i + 1)
     return out
 
@@ -49,6 +55,14 @@ def _neighbours(shape: np.ndarray) -> np.ndarray:
     """(478, 478) how much landmarks listen to each other. shape (478, 3) in IOD."""
     d2 = ((shape[:, None] - shape[None]) ** 2).sum(-1)
     return np.asarray(np.exp(-d2 / (2 * SPREAD**2)), np.float32)
+
+
+def _shares() -> np.ndarray:
+    """(478,) how far each landmark follows a correction."""
+    share = np.ones(478, np.float32)
+    for points, value in ((LIPS, LIPS_SHARE), (EYE_RINGS, LIDS_SHARE), (IRIS_LEFT + IRIS_RIGHT, IRISES_SHARE)):
+        share[list(points)] = value
+    return share
 
 
 def _cut(frame: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
