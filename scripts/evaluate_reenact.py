@@ -18,6 +18,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import picture_measures as pm
 from evaluate import SHARED, measure_tool
 from results import machine, table, write_section
+
+if TYPE_CHECKING:
+    from vasa_cli.decoder.refiner import Refiner
 
 CLIPS = ("d0", "d3", "d6", "d12", "d18", "d19", "d20")
 METHODS = ("ours", "still", "thin plate")
@@ -159,8 +163,8 @@ class Drawn:
     yaw: np.ndarray
 
 
-def draw(case: Case) -> Drawn:
-    """Encode the photo, measure the motion, render the chosen frames."""
+def draw(case: Case, refine: bool | Refiner = False) -> Drawn:
+    """Encode the photo, measure the motion, render the chosen frames; refine as of `FaceDecoder`."""
     from dataclasses import replace
     from fractions import Fraction
 
@@ -179,7 +183,7 @@ def draw(case: Case) -> Drawn:
         Tracked(case.refined, case.seen, Fraction(*case.fps), size), face, DynamicsBasis.load(), case.photo_at
     )
     track = replace(track, pose=track.pose[case.chosen], dynamics=track.dynamics[case.chosen])
-    decoder = FaceDecoder(face)
+    decoder = FaceDecoder(face, refine=refine)
     pictures = np.concatenate(list(decoder.frames(track)))
     with torch.inference_mode():
         head = decoder.head.pose(torch.from_numpy(track.pose))

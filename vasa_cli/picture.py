@@ -29,11 +29,12 @@ _PIXELS_AT_ONCE = 8 * 512 * 512  # in a batch on the CPU; larger ones are no fas
 @dataclass(frozen=True)
 class PictureOptions:
     """fit: 'crop' (a square around head and shoulders, `size` px a side) or 'full' (the head moves in the whole photo, at the
-    photo's own size)."""
+    photo's own size). refine: the learned refiner (`decoder.refiner`) goes over mouth and eyes."""
 
     fit: str = "crop"
     size: int = DEFAULT_SIZE
     background: Background = KEEP
+    refine: bool = False
 
     @property
     def encoded_for(self) -> Size:
@@ -45,7 +46,9 @@ class PictureOptions:
         return self.background.kind == "transparent"
 
 
-def picture_options(fit: str | None = None, size: int | None = None, background: Background | None = None) -> PictureOptions:
+def picture_options(
+    fit: str | None = None, size: int | None = None, background: Background | None = None, refine: bool | None = None
+) -> PictureOptions:
     """Checked options; None is the default. Raises UsageError."""
     fit = fit or "crop"
     if fit not in FITS:
@@ -54,7 +57,7 @@ def picture_options(fit: str | None = None, size: int | None = None, background:
         raise UsageError("--size is the side of the crop; --fit full always has the photo's own size, so leave one of them out")
     if size is not None and (size % 2 or not SIZES[0] <= size <= SIZES[1]):
         raise UsageError(f"--size {size}: an even number from {SIZES[0]} to {SIZES[1]} is needed")
-    return PictureOptions(fit, size or DEFAULT_SIZE, background or KEEP)
+    return PictureOptions(fit, size or DEFAULT_SIZE, background or KEEP, bool(refine))
 
 
 def check_face(face: FaceLatent, options: PictureOptions, name: str) -> None:
@@ -93,7 +96,7 @@ class Picture:
 
             side = decoded_side(face)
             self.canvas = Canvas(face, self.size, ground=self.ground, clear=options.alpha, device=device)
-        self.decoder = models.decoder(face, device, dtype, side, whole)
+        self.decoder = models.decoder(face, device, dtype, side, whole, options.refine)
         self.batch = max(1, min(8, _PIXELS_AT_ONCE // side**2)) * (1 if device == "cpu" else 4)
 
     def frames(self, track: MotionTrack) -> Iterator[np.ndarray]:

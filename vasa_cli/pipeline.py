@@ -276,10 +276,11 @@ def weight_hashes(weights: str, parts: tuple[str, ...] = PARTS) -> dict[str, str
 
 
 def parts_of(request: RenderRequest) -> tuple[str, ...]:
-    """The weights that this render needs: a finished motion wants the basis alone."""
-    if request.drive is not None:
-        return tuple(part for part in PARTS if part != "speech")  # the motion model knows how lids follow an asked gaze
-    return PARTS if request.track is None else ("basis", "shading")
+    """The weights that this render needs: a finished motion wants the decoder's alone."""
+    refiner = ("refiner",) if request.picture.refine else ()
+    if request.drive is not None:  # the motion model knows how lids follow an asked gaze
+        return (*(part for part in PARTS if part != "speech"), *refiner)
+    return (*(PARTS if request.track is None else ("basis", "shading")), *refiner)
 
 
 # ---------------------------------------------------------------------------------------------------- render

@@ -33,6 +33,7 @@ from vasa_cli.pipeline import (
 from vasa_cli.video.background import Background, parse_background
 from vasa_cli.video.formats import check_encoder, even_size
 from vasa_cli.video.receipt import checked_input, read_receipt, receipt_path, stored_path
+from vasa_cli.weights.registry import OPTIONAL
 
 if TYPE_CHECKING:
     from vasa_cli.motion.track import MotionTrack
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from vasa_cli.speech.audio import Speech
 
 OPTION_KEYS = ("face", "crop", "crf", "provenance")
-PICTURE_KEYS = ("fit", "size")
+PICTURE_KEYS = ("fit", "size", "refine")
 
 
 def receipt_of(
@@ -176,11 +177,11 @@ def _picture_from(options: dict[str, Any], inputs: dict[str, Any], receipt: Path
     else:
         background = parse_background(text)
     fit = options.get("fit")
-    return picture_options(fit, None if fit == "full" else options.get("size"), background)
+    return picture_options(fit, None if fit == "full" else options.get("size"), background, options.get("refine"))
 
 
 def _same_weights(weights: dict[str, str]) -> None:
-    used = tuple(part for part in PARTS if part in weights)
+    used = tuple(part for part in (*PARTS, *OPTIONAL) if part in weights)
     for part, digest in weight_hashes(weights["name"], used).items():
         if weights[part] != digest:
             was = weights[part][:12]
@@ -229,6 +230,7 @@ def plan_of(request: RenderRequest) -> dict[str, Any]:
     quality = f" crf {request.crf}" if form.codec in ("libx264", "libvpx-vp9") else ""
     encoder = f"{form.container}: {form.codec}{quality} {form.pixels}{sound} (ffmpeg {version(find_ffmpeg())})"
     check_encoder(form)
+    weight_hashes(request.motion.weights, parts_of(request))
     background = request.picture.background
     background.picture(16, 16)  # a picture that cannot be read is said now
     if request.drive is not None:
@@ -240,6 +242,7 @@ def plan_of(request: RenderRequest) -> dict[str, Any]:
         plan = _replay_plan(request, request.track)
     face, photo = look_at_face(request)
     shown = {"fit": request.picture.fit, "size": "x".join(map(str, photo)), "background": background.text}
+    shown |= {"refine": "yes"} if request.picture.refine else {}
     return {**plan, "output": str(request.output), **shown, "dtype": request.dtype, "face_cached": face, "encoder": encoder}
 
 

@@ -27,7 +27,9 @@ class Models:
             self._speech[weights] = SpeechEncoder.from_weights(weights)
         return self._speech[weights]
 
-    def decoder(self, face: FaceLatent, device: str, dtype: str, size: int, paste: bool = False) -> FaceDecoder:
+    def decoder(
+        self, face: FaceLatent, device: str, dtype: str, size: int, paste: bool = False, refine: bool = False
+    ) -> FaceDecoder:
         """The decoder of this face; the last one is kept, for batches that are grouped by face."""
         from vasa_cli.decoder.render import FaceDecoder
 
@@ -41,9 +43,10 @@ class Models:
             dtype,
             size,
             paste,
+            refine,
         )
         if self._decoder is None or self._decoder[0] != key:
-            self._decoder = (key, FaceDecoder(face, device=device, dtype=dtype, size=size, paste=paste))
+            self._decoder = (key, FaceDecoder(face, device=device, dtype=dtype, size=size, paste=paste, refine=refine))
         return self._decoder[1]
 
 

@@ -46,6 +46,7 @@ class Row(BaseModel):
     fit: str | None = None
     size: Annotated[int, Field(ge=SIZES[0], le=SIZES[1])] | None = None
     background: str = "keep"
+    refine: bool | None = None
     crf: Annotated[int, Field(ge=CRF_RANGE[0], le=CRF_RANGE[1])] = DEFAULT_CRF
     gaze: Any = None
     distance: Any = None
@@ -69,6 +70,7 @@ class Shared:
     cache_dir: Path | None = None
     use_cache: bool = True
     overwrite: bool = False
+    refine: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,9 @@ def _request(row: Row, folder: Path, shared: Shared) -> Job:
         drive=Drive(folder / row.drive, row.drive_mode or "relative") if row.drive else None,
         face=row.face,
         crop=_crop(row.crop),
-        picture=picture_options(row.fit, row.size, parse_background(row.background, folder)),
+        picture=picture_options(
+            row.fit, row.size, parse_background(row.background, folder), shared.refine if row.refine is None else row.refine
+        ),
         dtype=shared.dtype,
         crf=row.crf,
         provenance=shared.provenance,

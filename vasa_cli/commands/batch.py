@@ -62,6 +62,7 @@ def batch(
     weights: common.Weights = None,
     device: common.Device = None,
     dtype: Dtype = None,
+    refine: common.Refine = None,
     no_provenance: NoProvenance = False,
     cache_dir: common.CacheDir = None,
     no_cache: common.NoCache = False,
@@ -71,7 +72,7 @@ def batch(
 ) -> None:
     """Render every row of MANIFEST, each with portrait, audio and options.
 
-    A row may hold id, output, preset, seed, steps, face, crop, fit, size, background, crf, motion and controls. Paths are
+    A row may hold id, output, preset, seed, steps, face, crop, fit, size, background, refine, crf, motion and controls. Paths are
     relative to the manifest's folder. A row's default seed comes from its id. Exit code 8: ran to the end, some jobs failed.
     """
     from vasa_cli.batch.manifest import Shared, read_manifest
@@ -90,6 +91,7 @@ def batch(
         cache_dir,
         not no_cache,
         overwrite,
+        bool(refine),
     )
     jobs = read_manifest(manifest, shared, form=form, text=sys.stdin.read() if manifest == "-" else None)
     if dry_run:

@@ -40,6 +40,15 @@ Fit = Annotated[
 PictureSize = Annotated[
     int | None, _option("--size", help="Side of the crop in pixels, even, 256..1024.", panel=OUTPUT, show_default="512")
 ]
+Refine = Annotated[
+    bool | None,
+    _option(
+        "--refine/--no-refine",
+        help="Let a small trained network go over mouth and eyes; needs its weights (scripts/train_refiner.py).",
+        panel=OUTPUT,
+        show_default="no-refine",
+    ),
+]
 Overwrite = Annotated[bool, _option("--overwrite", help="Replace an output that exists.", panel=OUTPUT)]
 AsJson = Annotated[bool, _option("--json", "-j", help="Print one JSON object instead of the path.", panel=RUN)]
 Quiet = Annotated[bool, _option("--quiet", "-q", help="No progress and no notes; errors only.", panel=RUN)]

@@ -90,6 +90,7 @@ def render(
     fit: common.Fit = None,
     size: common.PictureSize = None,
     background: Ground = None,
+    refine: common.Refine = None,
     crf: Crf = None,
     no_provenance: NoProvenance = False,
     overwrite: common.Overwrite = False,
@@ -129,6 +130,7 @@ def render(
             "--fit": fit,
             "--size": size,
             "--background": background,
+            "--refine": refine,
             "--no-provenance": no_provenance or None,
         }
         _refuse_beside_receipt(fixed)
@@ -153,7 +155,7 @@ def render(
     from vasa_cli.pipeline import RenderRequest
     from vasa_cli.record import parse_crop
 
-    picture = picture_options(fit, size, parse_background(background) if background is not None else None)
+    picture = picture_options(fit, size, parse_background(background) if background is not None else None, refine)
     request = RenderRequest(
         portrait,
         audio,

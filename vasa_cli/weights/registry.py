@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,18 @@ from typing import Any
 from vasa_cli.errors import WeightsError
 
 PARTS = ("basis", "shading", "tongue", "speech", "motion")
-SHARED = ("basis", "shading", "tongue")  # the same in all sets of weights: a motion must mean the same whatever made it
+OPTIONAL = {"refiner": "train it with scripts/train_refiner.py, or render without --refine"}  # part -> what to do without it
+# the same in all sets of weights: a motion must mean the same whatever made it
+SHARED = ("basis", "shading", "tongue", *OPTIONAL)
 NAMES = ("default", "smoke")
+FOLDER_ENV = "VASA_WEIGHTS_DIR"  # a folder with optional parts, instead of the package's
 _HERE = Path(__file__).parent
 _MANIFEST = "manifest.json"
 
 
 def file_name(part: str, weights: str = "default") -> str:
     """File name of a part."""
-    if part not in PARTS:
+    if part not in (*PARTS, *OPTIONAL):
         raise WeightsError(f"unknown part of the model {part!r}; there are {', '.join(PARTS)}")
     if weights not in NAMES:
         raise WeightsError(f"unknown weights {weights!r}; there are {', '.join(NAMES)}")
@@ -33,9 +37,10 @@ def file_name(part: str, weights: str = "default") -> str:
 
 def path_of(part: str, weights: str = "default", root: Path | None = None) -> Path:
     """Path of a weight file that exists. Raises WeightsError when it is missing."""
-    path = (root or _HERE) / file_name(part, weights)
+    own = os.environ.get(FOLDER_ENV) if part in OPTIONAL else None  # the user's own training
+    path = (root or Path(own or _HERE)) / file_name(part, weights)
     if not path.is_file():
-        raise WeightsError(f"weights {path.name} are missing from {path.parent}; reinstall the package")
+        raise WeightsError(f"weights {path.name} are missing from {path.parent}; {OPTIONAL.get(part, 'reinstall the package')}")
     return path
 
 
