@@ -16,7 +16,8 @@ import hashlib
 import itertools
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import picture_measures as pm
 from evaluate import SHARED, measure_tool
 from results import machine, table, write_section
+
+from vasa_cli.motion.track import MotionTrack
+from vasa_cli.portrait.latent import FaceLatent
 
 if TYPE_CHECKING:
     from vasa_cli.decoder.refiner import Refiner
@@ -163,14 +167,8 @@ class Drawn:
     yaw: np.ndarray
 
 
-def draw(case: Case, refine: bool | Refiner = False) -> Drawn:
-    """Encode the photo, measure the motion, render the chosen frames; refine as of `FaceDecoder`."""
-    from dataclasses import replace
-    from fractions import Fraction
-
-    import torch
-
-    from vasa_cli.decoder.render import FaceDecoder
+def motion_of(case: Case) -> tuple[FaceLatent, MotionTrack]:
+    """The encoded photo and the absolute motion of the whole clip."""
     from vasa_cli.motion.basis import DynamicsBasis
     from vasa_cli.motion.measured import Tracked, absolute_motion
     from vasa_cli.portrait.encode import encode_pixels
@@ -179,9 +177,17 @@ def draw(case: Case, refine: bool | Refiner = False) -> Drawn:
     if not np.allclose(face.crop, case.crop, atol=1.5):
         sys.exit(f"{case.name}: the encoder frames the photo otherwise now ({face.crop} instead of {case.crop}); raise VERSION")
     size = (case.photo.shape[1], case.photo.shape[0])
-    track = absolute_motion(
-        Tracked(case.refined, case.seen, Fraction(*case.fps), size), face, DynamicsBasis.load(), case.photo_at
-    )
+    followed = Tracked(case.refined, case.seen, Fraction(*case.fps), size)
+    return face, absolute_motion(followed, face, DynamicsBasis.load(), case.photo_at)
+
+
+def draw(case: Case, refine: bool | Refiner = False) -> Drawn:
+    """Encode the photo, measure the motion, render the chosen frames; refine as of `FaceDecoder`."""
+    import torch
+
+    from vasa_cli.decoder.render import FaceDecoder
+
+    face, track = motion_of(case)
     track = replace(track, pose=track.pose[case.chosen], dynamics=track.dynamics[case.chosen])
     decoder = FaceDecoder(face, refine=refine)
     pictures = np.concatenate(list(decoder.frames(track)))
@@ -275,6 +281,19 @@ def main() -> None:
         text = evaluate_self(clips, every, options.cache, options.save)
         if whole:
             write_section("self-reenactment", text)
+    if options.what in ("cross", "all"):
+        import reenact_cross
+
+        portraits = reenact_cross.PORTRAITS[:2] if options.quick else reenact_cross.PORTRAITS
+        text = reenact_cross.evaluate(clips, portraits, options.cache, options.save)
+        if whole:
+            write_section("cross-reenactment", text)
+    if options.what in ("steady", "all"):
+        import reenact_steady
+
+        text = reenact_steady.evaluate(clips, options.cache)
+        if whole:
+            write_section("steadiness", text)
 
 
 if __name__ == "__main__":
