@@ -9,6 +9,7 @@ from vasa_cli.portrait.latent import SIZE, FaceLatent
 CALM = 0.03 * SIZE  # crop pixels along the edge in which nothing moves: there the crop fades into the photo
 RAMP = 0.08 * SIZE  # and over which motion then grows to its full size
 STEEPEST = 0.55  # of the way to the calm edge: nothing moves farther, so that nothing folds
+CLOTHES = 0.5  # at the sides and below, motion dies out over twice the way: shoulders give in softly, hair above has no room
 
 
 def free_sides(face: FaceLatent) -> tuple[bool, bool, bool, bool]:
@@ -31,6 +32,7 @@ class StillBorder(torch.nn.Module):
         """(..., 2) crop pixels -> (...) distance to the calm edge; far where the photo ends."""
         x, y = points.unbind(-1)
         sides = torch.stack([x, y, SIZE - x, SIZE - y], -1) - CALM
+        sides = sides * torch.tensor([CLOTHES, 1.0, CLOTHES, CLOTHES], device=points.device)
         return torch.where(self.held, sides, float(SIZE)).amin(-1).clamp_min(0)
 
     def settle(self, rest: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:

