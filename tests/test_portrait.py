@@ -147,11 +147,13 @@ def test_fill_holes_and_guided_filter() -> None:
     known = np.ones((37, 53), np.float32)
     image[10:20, 10:30], known[10:20, 10:30] = 0, 0
     assert np.abs(fill_holes(image, known) - 100).max() < 1
-    guide = np.zeros((64, 64), np.float32)
-    guide[:, 30:] = 1
+    guide = np.full((64, 64, 3), (0.6, 0.2, 0.2), np.float32)
+    guide[:, 30:] = (0.2, 0.4, 0.2)  # hardly brighter or darker
     coarse = np.clip((np.tile(np.arange(64), (64, 1)) - 24) / 16, 0, 1).astype(np.float32)
     fine = guided_filter(guide, coarse, 8, 1e-3)
     assert fine[32, 31] - fine[32, 28] > coarse[32, 31] - coarse[32, 28] + 0.1  # the soft ramp snapped to the edge
+    large = guided_filter(guide.repeat(8, 0).repeat(8, 1), coarse.repeat(8, 0).repeat(8, 1), 64, 1e-3)  # on a coarser picture
+    assert np.abs(large[::8, ::8] - fine).mean() < 0.05
 
 
 def test_plate_equals_the_photo_where_nobody_is() -> None:
