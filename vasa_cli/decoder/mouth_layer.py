@@ -25,7 +25,7 @@ _CHIN = (152, 148, 377, 176, 400)
 _HINGE = (234, 454)  # the jaw's hinge lies before the ears
 JAW_LAG = 0.04  # IOD that the lower lip moves without the jaw; what is more, the chin's skin has only not followed
 SHOWN = 0.010  # IOD of opening from which on something is seen of the inside
-TONGUE_WIDE, TONGUE_BACK = 0.21, 0.10  # IOD: half width, how far behind the lower incisors its front rises
+TONGUE_WIDE, TONGUE_BACK = 0.24, 0.10  # IOD: half width, how far behind the lower incisors its front rises
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ class MouthLayer(torch.nn.Module):
         self.register_buffer("spline", spline_matrix(len(top.MOUTH_UPPER), KNOT_SAMPLES))
 
     def _texture(self, strip: np.ndarray) -> torch.Tensor:
-        """(h, w, 5) uint8 -> (1, 5, h', w') at about 1.3 texels a pixel: finer ones would flicker when they move."""
+        """(h, w, 5) uint8 -> (1, 5, h', w') at about 1.1 texels a pixel: finer ones would flicker when they move."""
         planes = torch.from_numpy(strip).permute(2, 0, 1)[None].float() / 255
         fine = strip.shape[1] / (2 * teeth.HALF_ARC)
-        shrink = min(1.0, 1.3 * self.unit / fine)
+        shrink = min(1.0, 1.1 * self.unit / fine)
         if shrink < 1:
             planes = F.interpolate(planes, scale_factor=shrink, mode="bilinear", antialias=True, align_corners=False)
         return planes.contiguous()
@@ -171,9 +171,12 @@ class MouthLayer(torch.nn.Module):
             row, alpha = self._row(texture, rays, span, gums)
             row = row * dim
             colour = colour * (1 - alpha) + row * alpha
+        # the lips' wet inner side, before the eye reaches what is behind them
+        wet = 0.55 * torch.exp(-((above.clamp_min(0) / 0.022) ** 2)) + 0.25 * torch.exp(-((below.clamp_min(0) / 0.012) ** 2))
+        colour = torch.lerp(colour, self.colours[1, :, None] * 0.75 * self._light(torch.zeros_like(wet)), wet[:, None])
         shade = teeth.lip_shade(below.clamp_min(0), above.clamp_min(0), torch.exp)
         red = self.colours[1] / self.colours[1].mean().clamp_min(1e-3)  # what light is left there comes off lips and tongue
-        return colour * shade[:, None] ** (1.5 - 0.5 * red)[:, None]
+        return colour * shade[:, None] ** (1.7 - 0.7 * red)[:, None]
 
     def _light(self, side: torch.Tensor) -> torch.Tensor:
         """side (B, P) -1..1: how far a surface faces the picture's right -> (B, 3, P) light on it."""
@@ -186,21 +189,20 @@ class MouthLayer(torch.nn.Module):
         hole = ((deep[..., 0] / 0.30) ** 2 + ((deep[..., 1] - 0.10) / 0.26) ** 2).sqrt()
         flesh = _ramp(hole, 0.2, 1.3)[:, None]
         cavity = self.colours[0, :, None]
-        return cavity * (1 - flesh) + self.colours[2, :, None] * 0.24 * flesh
+        return cavity * (1 - flesh) + self.colours[2, :, None] * 0.30 * flesh
 
     def _tongue(self, colour: torch.Tensor, jaw: Rays, gap: torch.Tensor, lift: torch.Tensor) -> torch.Tensor:
         """A soft back behind the lower teeth; its raised tip comes forward and into the light."""
         up = _ramp(lift, 0.0, 0.06)  # (B,)
         x, y = jaw.at(TONGUE_BACK * (1 - 0.6 * up)).unbind(-1)
-        high = 0.035 + 0.05 * _ramp(gap, 0.08, 0.4) * (1 - up) + lift  # (B,) IOD above the lower teeth's edge
+        high = 0.035 + 0.055 * _ramp(gap, 0.02, 0.25) + lift  # (B,) IOD above the lower teeth's edge
         u = x / TONGUE_WIDE
-        ridge = 0.03 - high[:, None] + (0.10 + 0.5 * lift[:, None]) * u**2
-        ridge = ridge + 0.006 * (1 - up[:, None]) * torch.exp(-((x / 0.04) ** 2))
+        ridge = 0.03 - high[:, None] + (0.07 + 0.5 * lift[:, None]) * u**2
         down = y - ridge  # below its outline
-        alpha = _ramp(down, -0.012, 0.012)[:, None] * _ramp(1.15 - u.abs(), 0, 0.2)[:, None]
-        form = 0.45 + 0.55 * _ramp(down, -0.01, 0.07) - 0.25 * u**2
-        form = form - 0.06 * (1 - up[:, None]) * torch.exp(-((x / 0.018) ** 2)) * _ramp(down, 0.0, 0.05)
-        bright = 0.35 + 0.65 * torch.maximum(_ramp(gap, 0.03, 0.22), 0.7 * up)
+        alpha = _ramp(down, -0.02, 0.02)[:, None] * _ramp(1.2 - u.abs(), 0, 0.3)[:, None]
+        form = 0.40 + 0.60 * _ramp(down, -0.02, 0.08) - 0.22 * u**2
+        form = form - 0.05 * (1 - up[:, None]) * torch.exp(-((x / 0.018) ** 2)) * _ramp(down, 0.0, 0.05)
+        bright = 0.45 + 0.50 * torch.maximum(_ramp(gap, 0.02, 0.2), 0.7 * up)
         lit = form.clamp_min(0.1) * bright[:, None]
         return colour * (1 - alpha) + self.colours[1, :, None] * self._light(u.clamp(-1, 1) * 0.5) * lit[:, None] * alpha
 

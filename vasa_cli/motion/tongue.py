@@ -6,7 +6,7 @@ import numpy as np
 
 from vasa_cli.weights import registry
 
-FLOOR, GAIN = 0.06, 1.9  # of the probe's output: what it says between such sounds, and what brings clear ones to 1
+FLOOR, GAIN = 0.12, 2.1  # of the probe's output: what it says between such sounds, and what brings clear ones to 1
 
 
 def with_neighbours(features: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from vasa_cli.portrait.expression import FaceCodes
 from vasa_cli.portrait.photo_teeth import rows_of
 
 _TONGUE = np.array([0.70, 0.38, 0.37])  # albedo under white light
-_CAVITY = np.array([0.13, 0.055, 0.05])
+_CAVITY = np.array([0.15, 0.040, 0.038])
 _SKIN = (50, 280, 205, 425, 152, 151)  # landmarks: cheeks, chin, forehead
 _SIDES = ((205, 187, 207, 212, 214), (425, 411, 427, 432, 434))  # cheeks beside the mouth, left and right of the picture
 _LIPS = (15, 16, 315, 85)

@@ -204,6 +204,7 @@ def _complete(seen: Seen, crowns: Crowns, upper: np.ndarray, lower: np.ndarray) 
     drawn_edge = np.where(upper[..., 3] > 0.5, y, -1).max(0) + texel / 2
     calm = cv2.GaussianBlur(crowns.last[None], (0, 0), 8)[0]
     edge = crowns.last * (1 - crowns.cut) + np.maximum(calm + 0.8 * teeth.MM, drawn_edge) * crowns.cut
+    edge = cv2.GaussianBlur(edge[None], (0, 0), 1.8)[0]
     cover = np.clip((edge - y) / texel + 0.5, 0, 1)
     upper[..., 3] = cover * crowns.trust + upper[..., 3] * (1 - crowns.trust)
     return upper, lower, dim

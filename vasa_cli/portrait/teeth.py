@@ -92,7 +92,7 @@ def _row(
     seam += 0.35 * MM * np.clip(1 - v * 4, 0, 1)
     groove = np.exp(-((seam / (0.55 * MM)) ** 2))  # a soft shadow between neighbours
     form = 1 - 0.05 * np.abs(s) ** 3 - 0.10 * _smooth(v, 0.45, 1.2) - 0.05 * np.clip(1 - v / 0.15, 0, 1)
-    shade = form * (1 - 0.17 * groove)
+    shade = form * (1 - 0.12 * groove)
     scallop = gum + away * -1.1 * MM * (np.abs(s) ** 2.2)  # papillae reach down between the crowns
     gum_cover = np.clip((gy - scallop) * away / (1.5 * texel) + 0.5, 0, 1) * (np.abs(gu) < ends[-1])
     return shade, cover, gum_cover
