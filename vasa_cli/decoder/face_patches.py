@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from vasa_cli.decoder.aperture import Patch, inside, opening_from, outline_from, spline_matrix
+from vasa_cli.decoder.aperture import inside, opening_from, outline_from, spline_matrix
 from vasa_cli.decoder.geometry import HeadPose
 from vasa_cli.decoder.patches import KNOT_SAMPLES
 from vasa_cli.portrait import topology as top
@@ -66,13 +66,20 @@ class Frame:
 
     def add(self, picture: torch.Tensor, values: torch.Tensor) -> None:
         """Add values (B, C, H, W), 0 at the patch's border, to picture (B, C, S, S), which stays within 0..1."""
-        h, w = self.window.height, self.window.width
-        half = torch.tensor([w / 2, h / 2], device=picture.device)
-        reach = (self.matrix.abs() * half).sum(-1).amax(0).mul(2).ceil().int().tolist()  # the frames' largest outline
-        place = Patch.around(self.centre, reach[1] + 2, reach[0] + 2, picture.shape[-1])
-        grid = self.points(place.points) / half - 1
-        there = F.grid_sample(values, grid[:, :, None], padding_mode="zeros", align_corners=False)[..., 0]
-        place.write(picture, (place.read(picture) + there).clamp(0, 1))
+        size = picture.shape[-1]
+        half = torch.tensor([self.window.width / 2, self.window.height / 2], device=picture.device)
+        reach = (self.matrix.abs() * half).sum(-1).amax(0).ceil() + 1  # half of the frames' largest outline
+        wide, high = (min(2 * int(r), size) for r in reach.tolist())
+        span = torch.tensor([wide / 2, high / 2], device=picture.device)
+        corner = (self.centre - span).round().clamp_min(0).minimum(size - 2 * span)
+        back = torch.linalg.inv(self.matrix) / half[:, None]
+        offset = torch.einsum("bij,bj->bi", back, corner + span - self.centre)
+        theta = torch.cat([back * span, offset[..., None]], 2)
+        grid = F.affine_grid(theta, [len(theta), 1, high, wide], align_corners=False)
+        there = F.grid_sample(values, grid, padding_mode="zeros", align_corners=False)
+        for one, more, (x, y) in zip(picture, there, corner.int().tolist(), strict=True):
+            part = one[:, y : y + high, x : x + wide]
+            part.add_(more).clamp_(0, 1)
 
 
 def frames_of(flat: torch.Tensor, head: HeadPose, unit: float) -> tuple[Frame, Frame, Frame]:
