@@ -94,11 +94,17 @@ def follow(path: Path, keep: Path | None = None) -> Followed:
 
 
 def _clear_frames(landmarks: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Indices of frames that would do as a photo: eyes open, looking about forward."""
-    canonical, (rotation, _, _) = DynamicsBasis.load().align(landmarks)
-    opening = lid_opening(canonical).mean(-1)
-    clear = seen & (opening > 0.8 * np.median(opening)) & (np.abs(euler(rotation)[:, 0]) < np.radians(25))
-    return np.flatnonzero(clear if clear.any() else seen)
+    """Indices of frames that would do as a photo: both eyes open, head and eyes looking about forward."""
+    basis = DynamicsBasis.load()
+    canonical, (rotation, _, _) = basis.align(landmarks)
+    opening = lid_opening(canonical)
+    gaze = basis.encode(canonical - np.median(canonical[seen], 0))[:, basis.blocks["gaze"]]
+    open_eyed = (opening > 0.7 * np.median(opening[seen], 0)).all(-1)
+    forward = (np.abs(euler(rotation)[:, 0]) < np.radians(25)) & (np.abs(gaze) < np.radians(15)).all(-1)
+    for clear in (seen & open_eyed & forward, seen & open_eyed, seen):
+        if clear.sum() > 5:
+            break
+    return np.flatnonzero(clear)
 
 
 def looks(landmarks: np.ndarray) -> np.ndarray:
