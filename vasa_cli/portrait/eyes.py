@@ -7,9 +7,9 @@ import numpy as np
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.layers import fill_holes
 
-WHITE_SHAPE = (96, 128)  # texels of the patch around one eye
+WHITE_SHAPE = (96, 128)  # texels of the patch around one eye; more where the photo is finer
 WHITE_SPAN = 1.7  # width of the patch in eye widths (corner to corner)
-IRIS_SIDE = 64  # texels
+IRIS_SIDE = 64  # texels, likewise
 IRIS_SPAN = 1.25  # half side of the iris patch in iris radii
 
 
@@ -64,9 +64,16 @@ def eye_layers(square: np.ndarray, landmarks: np.ndarray, eye: int) -> tuple[np.
     white_known = ((inside > 0) & (disc == 0)).astype(np.float32)
     image = square.astype(np.float32)
     half = (WHITE_SPAN / 2 * width * k, WHITE_SPAN / 2 * width * k * WHITE_SHAPE[0] / WHITE_SHAPE[1])
-    known = (_sample(white_known, centre * k, half, WHITE_SHAPE) > 0.6).astype(np.float32)
-    white = _fill_white(_sample(image, centre * k, half, WHITE_SHAPE), known, image, landmarks, k)
-    return white, _iris_patch(image, (inside > 0).astype(np.float32), iris * k, radius * k)
+    finer = _finer(k)
+    shape = (WHITE_SHAPE[0] * finer, WHITE_SHAPE[1] * finer)
+    known = (_sample(white_known, centre * k, half, shape) > 0.6).astype(np.float32)
+    white = _fill_white(_sample(image, centre * k, half, shape), known, image, landmarks, k)
+    return white, _iris_patch(image, (inside > 0).astype(np.float32), iris * k, radius * k, IRIS_SIDE * finer)
+
+
+def _finer(k: float) -> int:
+    """Texels of the patches against their usual number, for a texture of k texels a crop pixel (usually 1.5)."""
+    return max(1, round(k / 2.2))
 
 
 def _fill_white(patch: np.ndarray, known: np.ndarray, image: np.ndarray, landmarks: np.ndarray, k: float) -> np.ndarray:
@@ -74,7 +81,8 @@ def _fill_white(patch: np.ndarray, known: np.ndarray, image: np.ndarray, landmar
     the skin."""
     import cv2
 
-    if known.sum() < 12:
+    finer = _finer(k)
+    if known.sum() < 12 * finer**2:
         cheek = image[tuple(np.clip((landmarks[[50, 280], 1::-1] * k).astype(int), 0, image.shape[0] - 1).T)].mean(0)
         return np.broadcast_to(np.clip(cheek * 0.5 + 95, 0, 235), patch.shape).astype(np.uint8).copy()
     # corners are red and shaded: what continues behind the lids is the middle brightness of the white that is seen
@@ -83,17 +91,17 @@ def _fill_white(patch: np.ndarray, known: np.ndarray, image: np.ndarray, landmar
     filled = (
         fill_holes(patch.clip(0, 255), (known * typical > 0.35).astype(np.float32)) if (known * typical > 0.35).any() else patch
     )
-    soft = cv2.GaussianBlur(filled, (0, 0), 4)
-    seen = cv2.GaussianBlur(known, (0, 0), 1.5)[..., None]
+    soft = cv2.GaussianBlur(filled, (0, 0), 4 * finer)
+    seen = cv2.GaussianBlur(known, (0, 0), 1.5 * finer)[..., None]
     return np.asarray(np.clip(filled * seen + soft * (1 - seen) + 0.5, 0, 255), np.uint8)
 
 
-def _iris_patch(image: np.ndarray, inside: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
+def _iris_patch(image: np.ndarray, inside: np.ndarray, centre: np.ndarray, radius: float, side: int) -> np.ndarray:
     """A whole iris: what the lids cover is filled with the median colour seen at the same radius, then of the mirrored place."""
     half = IRIS_SPAN * radius
-    patch = _sample(image, centre, (half, half), (IRIS_SIDE, IRIS_SIDE)).clip(0, 255)
-    seen = _sample(inside, centre, (half, half), (IRIS_SIDE, IRIS_SIDE)) > 0.7
-    u = ((np.arange(IRIS_SIDE) + 0.5) / IRIS_SIDE * 2 - 1) * IRIS_SPAN
+    patch = _sample(image, centre, (half, half), (side, side)).clip(0, 255)
+    seen = _sample(inside, centre, (half, half), (side, side)) > 0.7
+    u = ((np.arange(side) + 0.5) / side * 2 - 1) * IRIS_SPAN
     rho = np.hypot(*np.meshgrid(u, u))  # (D, D) in iris radii
     ring = np.minimum((rho * 12).astype(int), 15)
     radial = np.zeros_like(patch)
@@ -103,8 +111,8 @@ def _iris_patch(image: np.ndarray, inside: np.ndarray, centre: np.ndarray, radiu
         visible = of_ring & seen
         last = np.median(patch[visible], axis=0) if visible.sum() >= 4 else last
         radial[of_ring] = last
-    soft = _blur(seen.astype(np.float32), 1.5)[..., None] * seen[..., None]
-    colour = patch * soft + _blur(radial, 1.2) * (1 - soft)
+    soft = _blur(seen.astype(np.float32), 1.5 * side / IRIS_SIDE)[..., None] * seen[..., None]
+    colour = patch * soft + _blur(radial, 1.2 * side / IRIS_SIDE) * (1 - soft)
     alpha = np.clip((1.06 - rho) / 0.16, 0, 1)
     return np.asarray(np.clip(np.concatenate([colour, alpha[..., None] * 255], -1) + 0.5, 0, 255), np.uint8)
 
