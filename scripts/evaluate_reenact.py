@@ -16,7 +16,7 @@ import hashlib
 import itertools
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -188,7 +188,7 @@ def draw(case: Case, refine: bool | Refiner = False) -> Drawn:
     from vasa_cli.decoder.render import FaceDecoder
 
     face, track = motion_of(case)
-    track = replace(track, pose=track.pose[case.chosen], dynamics=track.dynamics[case.chosen])
+    track = track.select(case.chosen)
     decoder = FaceDecoder(face, refine=refine)
     pictures = np.concatenate(list(decoder.frames(track)))
     with torch.inference_mode():

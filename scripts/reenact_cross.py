@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,7 @@ def shots(
     tool = measure_tool()
     at = np.linspace(0, len(track) - 1, FRAMES).round().astype(int)
     decoder = FaceDecoder(face)
-    part = replace(track, pose=track.pose[at], dynamics=track.dynamics[at])
+    part = track.select(at)
     pictures = np.concatenate(list(decoder.frames(part)))
     shape = face.neutral + decoder.basis.decode_person(part.dynamics, face.neutral)
     open_by = np.linalg.norm(shape[:, 14] - shape[:, 13], axis=-1)

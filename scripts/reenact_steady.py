@@ -79,7 +79,6 @@ def mouth_change(first: np.ndarray, second: np.ndarray, marks: np.ndarray, later
 
 def flicker(name: str, cache: Path, detect: pm.Detector) -> tuple[float, float, int] | None:
     """(real, ours, pairs): the same neighbouring frames of a clip and of our rendering of it; None without an open mouth."""
-    from dataclasses import replace
 
     from evaluate_reenact import load_case, motion_of
 
@@ -101,7 +100,7 @@ def flicker(name: str, cache: Path, detect: pm.Detector) -> tuple[float, float, 
     real = {i: cut_square(f, Crop(x, y, k), 512) for i, f in enumerate(frames) if i in wanted}
     order = sorted(real)
     face, track = motion_of(case)
-    drawn = np.concatenate(list(FaceDecoder(face).frames(replace(track, pose=track.pose[order], dynamics=track.dynamics[order]))))
+    drawn = np.concatenate(list(FaceDecoder(face).frames(track.select(np.array(order)))))
     ours = dict(zip(order, drawn, strict=True))
     changes = []
     for pictures in (real, ours):

@@ -38,6 +38,7 @@ class FaceDecoder(torch.nn.Module):
     rest_rotation: torch.Tensor
     plate: torch.Tensor
     landmarks: torch.Tensor
+    inwards: torch.Tensor
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class FaceDecoder(torch.nn.Module):
         directions = torch.from_numpy(self.basis.directions.astype(np.float32)).clone()
         directions[self.basis.blocks["lids"]] *= self.basis.lid_scale(face.neutral)
         self.register_buffer("neutral", neutral)
+        self.register_buffer("inwards", torch.from_numpy(self.basis.vergence_direction.astype(np.float32)))  # (478, 3)
         self.register_buffer("directions", directions)  # (K, 478, 3), lids scaled to this person
         photo = (face.landmarks - face.translation) @ face.rotation / float(face.scale)
         self.register_buffer("photo_shape", torch.from_numpy(photo.astype(np.float32)))
@@ -95,14 +97,21 @@ class FaceDecoder(torch.nn.Module):
         return self.apertures(self.neutral + torch.einsum("bk,knc->bnc", dynamics, self.directions))
 
     def forward(
-        self, pose: torch.Tensor, dynamics: torch.Tensor, ground: Ground = "plate", tongue: torch.Tensor | None = None
+        self,
+        pose: torch.Tensor,
+        dynamics: torch.Tensor,
+        ground: Ground = "plate",
+        tongue: torch.Tensor | None = None,
+        vergence: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """pose (B, 6), dynamics (B, K), tongue (B,) 0..1 (None: low) -> pictures (B, 3, size, size) 0..1 over a ground: the
-        photo's own background ("plate"), or a picture (1, 3, size, size); over None the person alone, (B, 4, size, size) with
-        straight alpha."""
+        """pose (B, 6), dynamics (B, K), tongue (B,) 0..1 (None: low), vergence (B,) (None: 0) -> pictures (B, 3, size, size) 0..1
+        over a ground: the photo's own background ("plate"), or a picture (1, 3, size, size); over None the person alone,
+        (B, 4, size, size) with straight alpha."""
         k = self.size / SIZE
         head = self.head.pose(pose)
         shape = self.vertices(dynamics)  # (B, 478, 3)
+        if vergence is not None:
+            shape = shape + vergence[:, None, None] * self.inwards
         with torch.autocast(self.device.type, dtype=self.dense, enabled=self.dense != torch.float32):
             layer = self.person((shape - self.photo_shape)[:, : top.N_SKIN].float(), dynamics, head, self.size).float()
         colour, alpha = layer[:, :3], layer[:, 3:]
@@ -148,8 +157,11 @@ class FaceDecoder(torch.nn.Module):
         for start in range(0, len(track), batch):
             pose = torch.from_numpy(np.ascontiguousarray(track.pose[start : start + batch])).float().to(self.device)
             dynamics = torch.from_numpy(np.ascontiguousarray(track.dynamics[start : start + batch])).float().to(self.device)
-            tongue = None if track.tongue is None else torch.from_numpy(track.tongue[start : start + batch]).to(self.device)
-            yield self.forward(pose, dynamics, ground, tongue)
+            part = track.select(slice(start, start + batch))
+            tongue, vergence = (
+                None if values is None else torch.from_numpy(values).to(self.device) for values in (part.tongue, part.vergence)
+            )
+            yield self.forward(pose, dynamics, ground, tongue, vergence)
 
 
 def to_bytes(picture: torch.Tensor) -> torch.Tensor:

@@ -164,6 +164,19 @@ class DynamicsBasis:
         """(..., K) -> (..., 478, 3) displacement from the neutral in IOD."""
         return np.einsum("...k,knc->...nc", np.asarray(z, np.float32), self.directions)
 
+    @property
+    def vergence_direction(self) -> np.ndarray:
+        """(478, 3) displacement per radian by which each eye turns towards the nose; no part of z, as few faces do it."""
+        yaw = self.directions[self.blocks["gaze"]][0]
+        out = np.zeros_like(yaw)
+        out[list(IRIS_LEFT)], out[list(IRIS_RIGHT)] = yaw[list(IRIS_LEFT)], -yaw[list(IRIS_RIGHT)]
+        return out
+
+    def vergence(self, displacement: np.ndarray) -> np.ndarray:
+        """(T, 478, 3) displacement in IOD -> (T,) radians: what one gaze for both eyes leaves over."""
+        inwards = self.vergence_direction
+        return np.asarray(np.einsum("tnc,nc->t", displacement, inwards) / (inwards**2).sum(), np.float32)
+
     def encode(self, displacement: np.ndarray) -> np.ndarray:
         """(..., 478, 3) displacement in IOD -> (..., K): least squares under the importance weights."""
         d = np.asarray(displacement, np.float32)

@@ -31,6 +31,7 @@ MIN_SEEN = 5  # frames with a face below which a clip drives nothing
 WINDOW = 0.36  # seconds of the parabola that takes noise away
 # what the tracker adds to each number from frame to frame (standard deviation), measured on clips that hold still
 POSE_NOISE = (((0, 1, 2), (2.0e-3, 2.8e-3, 1.1e-3)), ((3, 4), (6e-4, 6e-4)), ((5,), (1e-3,)))  # radians; face widths; log
+VERGENCE_NOISE = 7e-3
 BLOCK_NOISE = {"gaze": 7e-3, "lids": 1e-2, "brows": 4.5e-3, "mouth": 6e-3}
 SURE = 4.0  # times the noise's energy: from here on a deviation from the parabola is more motion than noise
 MEASURED_SEED = -1
@@ -128,22 +129,25 @@ def steady(values: np.ndarray, noise: np.ndarray, fps: Fraction) -> np.ndarray:
     return np.asarray(calm + left * (energy**2 / (energy**2 + SURE**2)), np.float32)
 
 
-def steady_track(pose: np.ndarray, dynamics: np.ndarray, basis: DynamicsBasis, fps: Fraction) -> MotionTrack:
-    """A track without the tracker's noise: pose (T, 6), dynamics (T, K) as measured."""
-    pose, dynamics = pose.astype(np.float32), dynamics.astype(np.float32)
+def steady_track(
+    pose: np.ndarray, displacement: np.ndarray, neutral: np.ndarray, basis: DynamicsBasis, fps: Fraction
+) -> MotionTrack:
+    """A track without the tracker's noise: pose (T, 6) as measured, displacement (T, 478, 3) from the neutral (478, 3)."""
+    pose, dynamics = pose.astype(np.float32), basis.encode_person(displacement, neutral)
     for columns, noise in POSE_NOISE:
         pose[:, columns] = steady(pose[:, columns], np.array(noise), fps)
     for name, level in BLOCK_NOISE.items():
         block = basis.blocks[name]
         dynamics[:, block] = steady(dynamics[:, block], np.full(block.stop - block.start, level), fps)
-    return MotionTrack(pose, dynamics, fps, MEASURED_SEED)
+    crossed = steady(basis.vergence(displacement)[:, None], np.array([VERGENCE_NOISE]), fps)[:, 0]
+    return MotionTrack(pose, dynamics, fps, MEASURED_SEED, vergence=crossed)
 
 
 def relative_motion(tracked: Tracked, basis: DynamicsBasis) -> MotionTrack:
     """Motion around the driver's own rest."""
     canonical, pose, rest = _around_rest(tracked, basis)
     pose -= np.median(pose[tracked.seen], 0)
-    return steady_track(pose, basis.encode_person(canonical - rest, rest), basis, tracked.fps)
+    return steady_track(pose, canonical - rest, rest, basis, tracked.fps)
 
 
 def absolute_motion(tracked: Tracked, face: FaceLatent, basis: DynamicsBasis, at: int | None) -> MotionTrack:
@@ -160,9 +164,15 @@ def absolute_motion(tracked: Tracked, face: FaceLatent, basis: DynamicsBasis, at
     anchor, width = face.zoom_anchor, float(np.linalg.norm(face.neutral[454] - face.neutral[234])) * float(face.scale)
     moved = (anchor + (shift[:, :2] - anchor) / zoom - face.translation[:2]) / width  # `decoder.geometry.HeadPose.zoomed` undone
     pose = np.concatenate([np.unwrap(euler(rotation), axis=0) - face.pose[:3], moved, -np.log(zoom)], 1)
-    track = steady_track(pose, basis.encode_person(canonical - face.neutral, face.neutral), basis, tracked.fps)
+    track = steady_track(pose, canonical - face.neutral, face.neutral, basis, tracked.fps)
     # the tracker sees the photo's frame a little otherwise than the encoder saw the photo: take that off throughout
-    return replace(track, pose=track.pose - track.pose[at], dynamics=track.dynamics - track.dynamics[at] + face.dynamics)
+    assert track.vergence is not None
+    return replace(
+        track,
+        pose=track.pose - track.pose[at],
+        dynamics=track.dynamics - track.dynamics[at] + face.dynamics,
+        vergence=track.vergence - track.vergence[at],
+    )
 
 
 def photo_frame(tracked: Tracked, face: FaceLatent) -> int | None:
@@ -186,7 +196,7 @@ def _absolute_of_another(tracked: Tracked, face: FaceLatent, basis: DynamicsBasi
     canonical, pose, rest = _around_rest(tracked, basis)
     neutral, _ = basis.split_identity(rest)  # a lasting smile is expression here, not the person
     pose -= np.concatenate([face.pose[:3], np.median(pose[tracked.seen, 3:], 0)])
-    return steady_track(pose, basis.encode_person(canonical - neutral, neutral), basis, tracked.fps)
+    return steady_track(pose, canonical - neutral, neutral, basis, tracked.fps)
 
 
 def _around_rest(tracked: Tracked, basis: DynamicsBasis) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

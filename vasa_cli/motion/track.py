@@ -8,7 +8,7 @@ canonical vertices, so yaw > 0 turns the face to the left of the picture, pitch 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 from vasa_cli.errors import InputError
 
 FORMAT = "vasa-motion/1"
+_OPTIONAL = ("tongue", "vergence")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class MotionTrack:
     gaze ahead).
     tongue    (T,) float32 0..1: how high the tongue's tip is, 1 at the upper teeth; None where nothing was heard (measured
     motion).
+    vergence  (T,) float32 radians: how far each eye turns towards the nose, more than at rest; None for eyes that look far.
     fps       exact frame rate.
     seed      seed that the motion was generated from; -1 when it was measured, not generated.
     controls  the resolved controls, JSON-serialisable.
@@ -44,17 +46,24 @@ class MotionTrack:
     controls: dict[str, Any] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     tongue: np.ndarray | None = None
+    vergence: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.pose.ndim != 2 or self.pose.shape[1] != 6:
             raise ValueError(f"pose must be (T, 6), got {self.pose.shape}")
         if self.dynamics.ndim != 2 or len(self.dynamics) != len(self.pose):
             raise ValueError(f"dynamics must be ({len(self.pose)}, K), got {self.dynamics.shape}")
-        if self.tongue is not None and self.tongue.shape != (len(self.pose),):
-            raise ValueError(f"tongue must be ({len(self.pose)},), got {self.tongue.shape}")
+        for name in _OPTIONAL:
+            if (values := getattr(self, name)) is not None and values.shape != (len(self.pose),):
+                raise ValueError(f"{name} must be ({len(self.pose)},), got {values.shape}")
 
     def __len__(self) -> int:
         return len(self.pose)
+
+    def select(self, frames: np.ndarray | slice) -> MotionTrack:
+        """The track of these frames alone (indices, or a slice)."""
+        kept = {name: values[frames] for name in _OPTIONAL if (values := getattr(self, name)) is not None}
+        return replace(self, pose=self.pose[frames], dynamics=self.dynamics[frames], **kept)
 
     def save(self, path: Path) -> None:
         """Write one .safetensors file (the caller handles .part and rename)."""
@@ -71,8 +80,9 @@ class MotionTrack:
             "pose": np.ascontiguousarray(self.pose, np.float32),
             "dynamics": np.ascontiguousarray(self.dynamics, np.float32),
         }
-        if self.tongue is not None:
-            tensors["tongue"] = np.ascontiguousarray(self.tongue, np.float32)
+        for name in _OPTIONAL:
+            if (values := getattr(self, name)) is not None:
+                tensors[name] = np.ascontiguousarray(values, np.float32)
         save_file(tensors, str(path), metadata=meta)
 
     @classmethod
@@ -88,8 +98,8 @@ class MotionTrack:
                         f"{path}: not a motion file of format {FORMAT} (found {meta.get('format')!r}); run `vasa generate` again"
                     )
                 pose, dynamics = f.get_tensor("pose"), f.get_tensor("dynamics")
-                tongue = f.get_tensor("tongue") if "tongue" in f.keys() else None  # noqa: SIM118  (safe_open is not a dict)
-            if not all(np.isfinite(a).all() for a in (pose, dynamics, tongue) if a is not None):
+                more = {name: f.get_tensor(name) for name in _OPTIONAL if name in f.keys()}  # noqa: SIM118  (not a dict)
+            if not all(np.isfinite(a).all() for a in (pose, dynamics, *more.values())):
                 raise InputError(f"{path}: the motion holds values that are not numbers; run `vasa generate` again")
             return cls(
                 pose,
@@ -98,7 +108,7 @@ class MotionTrack:
                 int(meta["seed"]),
                 json.loads(meta["controls"]),
                 json.loads(meta["hashes"]),
-                tongue,
+                **more,
             )
         except FileNotFoundError as e:
             raise InputError(f"{path}: no such motion file") from e
