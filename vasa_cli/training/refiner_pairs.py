@@ -15,12 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vasa_cli.motion.basis import DynamicsBasis, euler, lid_opening
-from vasa_cli.portrait.latent import SIZE
 
 if TYPE_CHECKING:
     import torch
-
-    from vasa_cli.decoder.render import FaceDecoder
 
 FAR_YAW = np.radians(30)  # photos farther turned than this from a frame say little about it
 SMOOTH, FARTHEST = 6.0, 4.0  # patch pixels: of the flow into register
@@ -159,49 +156,47 @@ def pairs_of(clip: Followed, at: int, chosen: np.ndarray) -> dict[str, Pairs]:
     face = encode_pixels(clip.frames[at], Path(clip.name))
     height, width = clip.frames[at].shape[:2]
     track = absolute_motion(Tracked(clip.landmarks, clip.seen, clip.fps, (width, height)), face, DynamicsBasis.load(), at)
-    decoder = FaceDecoder(face)
+    recorder = _recorder()
+    decoder = FaceDecoder(face, refine=recorder)
     crop = Crop(*(float(v) for v in face.crop))
-    rest = _patches(decoder, torch.zeros(1, 6), torch.from_numpy(face.dynamics)[None], None)
     rows = []
     for some in np.array_split(chosen, max(1, len(chosen) // 8)):
         real = np.stack([cut_square(clip.frames[i], crop, decoder.size) for i in some])
-        pictures = torch.from_numpy(real).permute(0, 3, 1, 2).float() / 255
-        rows.append(_patches(decoder, torch.from_numpy(track.pose[some]), torch.from_numpy(track.dynamics[some]), pictures))
+        next(decoder.pictures(track.select(some), len(some)))
+        rows.append([(*now, frame.cut(torch.from_numpy(real).permute(0, 3, 1, 2) / 255)) for frame, *now in recorder.last])
     out = {}
     for kind, slits in (("mouth", (0,)), ("eye", (1, 2))):
         parts = []
         for slit in slits:
-            now, raw, cover, read = (np.concatenate([r[slit][k] for r in rows]) for k in range(4))
-            real = np.stack([into_register(a, b) for a, b in zip(raw, now, strict=True)])
+            now, cover, read, raw = (torch.cat([r[slit][k] for r in rows]) for k in range(4))
+            pictures, truth = _bytes(now), _bytes(raw)
+            real = np.stack([into_register(a, b) for a, b in zip(truth, pictures, strict=True)])
             photo, name = np.zeros(len(now), np.int64), np.full(len(now), clip.name)
-            then, _, rest_cover, rest_read = rest[slit]
-            parts.append(Pairs(now, real, raw, cover, read, photo, then, rest_cover, rest_read, name))
+            then, rest_cover, rest_read = recorder.rest[slit]
+            parts.append(
+                Pairs(
+                    pictures, real, truth, _bytes(cover)[..., 0], read.numpy(), photo,
+                    _bytes(then), _bytes(rest_cover)[..., 0], rest_read.numpy(), name,
+                )
+            )  # fmt: skip
         out[kind] = join(parts)
     return out
 
 
-def _patches(
-    decoder: FaceDecoder, pose: torch.Tensor, dynamics: torch.Tensor, real: torch.Tensor | None
-) -> list[tuple[np.ndarray, ...]]:
-    """For each slit: rendered and real patches uint8, covers uint8, readings."""
-    import torch
+def _recorder() -> Any:
+    """A refiner that changes nothing and keeps what it was shown."""
+    from vasa_cli.decoder.face_patches import frames_of, readings
+    from vasa_cli.decoder.geometry import HeadPose
+    from vasa_cli.decoder.refiner import Refiner
 
-    from vasa_cli.decoder import face_patches as fp
+    class Kept(Refiner):
+        def forward(self, picture: torch.Tensor, flat: torch.Tensor, shape: torch.Tensor, head: HeadPose, unit: float) -> None:
+            self.last = [
+                (f, f.cut(picture), self.covers(slit, f, flat), readings(slit, shape, head))
+                for slit, f in enumerate(frames_of(flat, head, unit))
+            ]
 
-    covers = fp.Covers()
-    out: list[tuple[np.ndarray, ...]] = []
-    with torch.inference_mode():
-        picture = decoder(pose, dynamics)
-        shape, head = decoder.vertices(dynamics), decoder.head.pose(pose)
-        k = decoder.size / SIZE
-        flat = decoder.on_picture(shape, head) * k
-        for slit, frame in enumerate(fp.frames_of(flat, head, decoder.head.scale * k)):
-            now = frame.cut(picture)
-            true = now if real is None else frame.cut(real)
-            out.append(
-                (_bytes(now), _bytes(true), _bytes(covers(slit, frame, flat))[..., 0], fp.readings(slit, shape, head).numpy())
-            )
-    return out
+    return Kept(8)
 
 
 def _bytes(planes: torch.Tensor) -> np.ndarray:
