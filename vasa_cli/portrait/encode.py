@@ -8,7 +8,7 @@ import numpy as np
 
 from vasa_cli.errors import FaceError
 from vasa_cli.motion.basis import DynamicsBasis, euler
-from vasa_cli.portrait import body, eyes, framing, landmarks, layers, mouth, surround, volume
+from vasa_cli.portrait import body, eyes, framing, landmarks, layers, lids, mouth, surround, volume
 from vasa_cli.portrait.encode_hash import Size, encoder_hash, texture_sides
 from vasa_cli.portrait.latent import SIZE, FaceLatent
 from vasa_cli.portrait.pixels import pixel_hash, read_photo
@@ -90,18 +90,26 @@ def _tensors(
     square = layers.cut_square(rgb, crop, side)
     coarse = landmarks.person_matte(cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
     alpha = layers.refine_matte(square, _face_is_person(coarse, points))
-    whites, irises = zip(*(eyes.eye_layers(square, points, e) for e in (0, 1)), strict=True)
-    upper, lower, colours = mouth.mouth_layers(square, points, np.stack(whites), codes)
+    both = [lids.find_lids(square, points, e, eyes.iris_frame(points, e)) for e in (0, 1)]
+    balls = [eyes.eyeball(square, points, e, both[e]) for e in (0, 1)]
+    whites = np.stack([b.white for b in balls])
+    upper, lower, colours = mouth.mouth_layers(square, points, whites, codes)
+    bare = lids.without_eyes(square, points, both)
     posed = (codes.rotation.astype(np.float64), float(codes.scale), codes.translation.astype(np.float64))
     canonical = ((points - codes.translation) @ codes.rotation) / codes.scale  # the photo's own shape, expression included
     return {
-        "person": layers.person_layer(square, alpha, layers.opening_masks(points, side)),
+        "person": layers.person_layer(bare, alpha, layers.opening_masks(points, side)),
         "surround": surround.surround(rgb, crop),
         "plate": layers.background_plate(layers.cut_square(rgb, crop, plate_side), alpha),
         "depth": volume.depth_map(canonical, *posed),
         "follow": volume.follow_map(canonical, *posed),
-        "eye_white": np.stack(whites),
-        "eye_iris": np.stack(irises),
+        "eye_white": whites,
+        "eye_iris": np.stack([b.iris for b in balls]),
+        "eye_glint": np.stack([b.glint for b in balls]),
+        "eye_edges": np.stack([x.edges for x in both]).astype(np.float32),
+        "eye_lashes": np.stack([x.strips for x in both]),
+        "eye_lids": np.stack([x.skin for x in both]),
+        "eye_photo": lids.eye_photos(square, points),
         "mouth_upper": upper,
         "mouth_lower": lower,
         "mouth_colours": colours,

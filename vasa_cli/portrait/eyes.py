@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.layers import fill_holes
+from vasa_cli.portrait.lids import EyeFrame, Lids, columns
 
 WHITE_SHAPE = (96, 128)  # texels of the patch around one eye; more where the photo is finer
 WHITE_SPAN = 1.7  # width of the patch in eye widths (corner to corner)
@@ -37,24 +40,35 @@ def _sample(texture: np.ndarray, centre: np.ndarray, half: tuple[float, float], 
     return np.asarray(cv2.remap(texture, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
 
 
-def _aperture(landmarks: np.ndarray, eye: int, shape: tuple[int, int], k: float) -> np.ndarray:
+def _aperture(lids: Lids, frame: EyeFrame, shape: tuple[int, int], k: float) -> np.ndarray:
     """Mask (H, W) uint8 of the open eye in texels (k texels a crop pixel)."""
     import cv2
 
-    ring = landmarks[top.ring(top.SLITS[1 + eye]), :2] * k
+    u = columns()
     mask = np.zeros(shape, np.uint8)
-    cv2.fillPoly(mask, [np.round(ring * 8).astype(np.int32)], 255, shift=3)
+    outline = np.concatenate([np.stack([u, lids.edges[0]], -1), np.stack([u, lids.edges[1]], -1)[::-1]])
+    cv2.fillPoly(mask, [np.round(frame.place(outline) * k * 8).astype(np.int32)], 255, shift=3)
     return mask
 
 
-def eye_layers(square: np.ndarray, landmarks: np.ndarray, eye: int) -> tuple[np.ndarray, np.ndarray]:
-    """White patch (96, 128, 3) and iris patch (64, 64, 4), uint8. `square` is the texture, landmarks in crop pixels (512)."""
+@dataclass(frozen=True)
+class Eyeball:
+    """white (h, w, 3) without iris and lashes, iris (d, d, 4) whole and without glint, glint (d, d, 4) the light's reflection
+    on it; uint8."""
+
+    white: np.ndarray
+    iris: np.ndarray
+    glint: np.ndarray
+
+
+def eyeball(square: np.ndarray, landmarks: np.ndarray, eye: int, lids: Lids) -> Eyeball:
+    """Off the texture `square` (T, T, 3); landmarks (478, 3) in crop pixels."""
     import cv2
 
     k = square.shape[0] / 512
     centre, width = eye_frame(landmarks, eye)
     iris, radius = iris_frame(landmarks, eye)
-    aperture = _aperture(landmarks, eye, (square.shape[0], square.shape[1]), k)
+    aperture = _aperture(lids, EyeFrame.of(landmarks, eye), (square.shape[0], square.shape[1]), k)
     margin = max(1, round(0.035 * width * k))  # lashes and the wet rim of the lids do not belong to the eyeball
     inside = cv2.erode(aperture, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1)))
     if inside.max() == 0:  # closed or tiny eyes: better lash colours than nothing
@@ -68,7 +82,7 @@ def eye_layers(square: np.ndarray, landmarks: np.ndarray, eye: int) -> tuple[np.
     shape = (WHITE_SHAPE[0] * finer, WHITE_SHAPE[1] * finer)
     known = (_sample(white_known, centre * k, half, shape) > 0.6).astype(np.float32)
     white = _fill_white(_sample(image, centre * k, half, shape), known, image, landmarks, k)
-    return white, _iris_patch(image, (inside > 0).astype(np.float32), iris * k, radius * k, IRIS_SIDE * finer)
+    return Eyeball(white, *_iris_patch(image, (inside > 0).astype(np.float32), iris * k, radius * k, IRIS_SIDE * finer))
 
 
 def _finer(k: float) -> int:
@@ -96,8 +110,11 @@ def _fill_white(patch: np.ndarray, known: np.ndarray, image: np.ndarray, landmar
     return np.asarray(np.clip(filled * seen + soft * (1 - seen) + 0.5, 0, 255), np.uint8)
 
 
-def _iris_patch(image: np.ndarray, inside: np.ndarray, centre: np.ndarray, radius: float, side: int) -> np.ndarray:
-    """A whole iris: what the lids cover is filled with the median colour seen at the same radius, then of the mirrored place."""
+def _iris_patch(
+    image: np.ndarray, inside: np.ndarray, centre: np.ndarray, radius: float, side: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A whole iris (side, side, 4) and its glint (same). What the lids cover, and what the light's reflection hides, is filled
+    with the median colour seen at the same radius."""
     half = IRIS_SPAN * radius
     patch = _sample(image, centre, (half, half), (side, side)).clip(0, 255)
     seen = _sample(inside, centre, (half, half), (side, side)) > 0.7
@@ -111,10 +128,36 @@ def _iris_patch(image: np.ndarray, inside: np.ndarray, centre: np.ndarray, radiu
         visible = of_ring & seen
         last = np.median(patch[visible], axis=0) if visible.sum() >= 4 else last
         radial[of_ring] = last
+    radial = _blur(radial, 1.2 * side / IRIS_SIDE)
     soft = _blur(seen.astype(np.float32), 1.5 * side / IRIS_SIDE)[..., None] * seen[..., None]
-    colour = patch * soft + _blur(radial, 1.2 * side / IRIS_SIDE) * (1 - soft)
+    glint = _glint(patch, radial, rho) * soft[..., 0]
+    share = glint[..., None]
+    colour = (patch * (1 - share) + radial * share) * soft + radial * (1 - soft)
     alpha = np.clip((1.06 - rho) / 0.16, 0, 1)
-    return np.asarray(np.clip(np.concatenate([colour, alpha[..., None] * 255], -1) + 0.5, 0, 255), np.uint8)
+
+    def layer(rgb: np.ndarray, a: np.ndarray) -> np.ndarray:
+        return np.asarray(np.clip(np.concatenate([rgb, a[..., None] * 255], -1) + 0.5, 0, 255), np.uint8)
+
+    bright = (patch - (1 - share) * radial) / np.maximum(share, 0.2)
+    return layer(colour, alpha), layer(np.where(share > 0.02, bright, patch), glint)
+
+
+def _glint(patch: np.ndarray, radial: np.ndarray, rho: np.ndarray) -> np.ndarray:
+    """(D, D) 0..1: small spots in the iris much brighter than what is usual at their distance from the pupil."""
+    import cv2
+
+    more = patch.mean(-1) - radial.mean(-1)
+    spots = ((more > 40) & (rho < 0.95)).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(spots)
+    small = [
+        i
+        for i in range(1, count)  # white of the eye and lids reach in over the rim
+        if 3 <= stats[i, cv2.CC_STAT_AREA] < 0.12 * (rho < 1).sum() and rho[labels == i].max() < 0.86
+    ]
+    wide = 4 * round(len(rho) / IRIS_SIDE) + 1
+    near = cv2.dilate(np.isin(labels, small).astype(np.uint8), np.ones((wide, wide), np.uint8))
+    soft = np.clip((more - 12) / 50, 0, 1) * _blur(near.astype(np.float32), 1.0)
+    return np.asarray(soft * np.clip((1.02 - rho) / 0.1, 0, 1), np.float32)
 
 
 def _blur(a: np.ndarray, sigma: float) -> np.ndarray:

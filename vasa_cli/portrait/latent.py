@@ -30,6 +30,11 @@ _TENSORS: dict[str, tuple[tuple[int | None, ...], str]] = {
     "follow": ((GRID, GRID), "float32"),
     "eye_white": ((2, None, None, 3), "uint8"),
     "eye_iris": ((2, None, None, 4), "uint8"),
+    "eye_glint": ((2, None, None, 4), "uint8"),
+    "eye_edges": ((2, 2, None), "float32"),
+    "eye_lashes": ((2, 2, None, None, 4), "uint8"),
+    "eye_lids": ((2, None, None, 3), "uint8"),
+    "eye_photo": ((2, None, None, 3), "uint8"),
     "mouth_upper": ((None, None, 5), "uint8"),
     "mouth_lower": ((None, None, 5), "uint8"),
     "mouth_colours": ((6, 3), "float32"),
@@ -56,7 +61,10 @@ class FaceLatent:
       person (T, T, 4), T >= 768     head, hair, neck, shoulders with matte; depth (256, 256) and follow (256, 256) lift it to
       3D: z in crop pixels, and how far each place goes along with the head (1 head, 0 stands still)
       surround (512, 512, 4)         the person in a square twice as wide around the crop: what distance brings into the picture
-      eye_white (2, h, w, 3), eye_iris (2, d, d, 4)   eyeballs behind the lids, left and right of the picture
+      eye_white (2, h, w, 3), eye_iris (2, d, d, 4)   eyeballs behind the lids, left and right of the picture; eye_glint
+                                     (2, d, d, 4) the light's reflection on the iris; eye_edges (2, 2, n) upper and lower edge of
+                                     the eye, eye_lashes (2, 2, h, w, 4) the lashes along them, eye_lids (2, h, w, 3) the skin
+                                     of closed lids, eye_photo (2, h, w, 3) the eyes as in the photo (`portrait.lids`)
       mouth_upper, mouth_lower (h, w, 5)   rows of teeth under white light, off their arch: colour, coverage, coverage of gum
       mouth_colours (6, 3) 0..1: cavity, tongue and gum under white light, light on what faces left and right, and what of it
                                      reaches the teeth in a small opening
@@ -76,6 +84,11 @@ class FaceLatent:
     follow: np.ndarray
     eye_white: np.ndarray
     eye_iris: np.ndarray
+    eye_glint: np.ndarray
+    eye_edges: np.ndarray
+    eye_lashes: np.ndarray
+    eye_lids: np.ndarray
+    eye_photo: np.ndarray
     mouth_upper: np.ndarray
     mouth_lower: np.ndarray
     mouth_colours: np.ndarray
