@@ -21,7 +21,7 @@ def scene_light(square: np.ndarray, landmarks: np.ndarray, eye_white: np.ndarray
     white = _brightest(eye_white.reshape(-1, 3)) / 255
     level = float(np.clip(white.mean(), 1.25 * skin.mean(), 1.5 * skin.mean() + 0.1))
     cast = 0.5 * (white / max(white.mean(), 1e-3) + _neutral(skin))
-    cast[1] = min(cast[1], 1.02 * cast[0])
+    cast[1] = min(cast[1], max(1.02 * cast[0], (cast[0] + cast[2]) / 2))
     return np.clip(cast / cast.mean() * np.clip(level * 1.1, 0.25, 1.0), 0, 1)
 
 
@@ -46,7 +46,8 @@ def _neutral(skin: np.ndarray) -> np.ndarray:
     saturation = float(ratio.max() - ratio.min())
     own = 1 + (np.array([1.22, 0.95, 0.83]) - 1) * min(1.0, saturation / 0.39)
     cast = ratio / own
-    cast[1] = min(cast[1], cast[0])  # daylight and lamps run from blue to orange; green means uncommon skin
+    # daylight and lamps run from blue to orange; green means uncommon skin
+    cast[1] = min(cast[1], max(cast[0], (cast[0] + cast[2]) / 2))
     return np.asarray(cast / cast.mean())
 
 
@@ -75,7 +76,7 @@ def mouth_layers(
     light = scene_light(square, landmarks, eye_white)
     left, right = sides(square, landmarks)
     lights = np.clip(np.stack([light * left, light * right]), 0, 1.2)
-    upper, lower, dim, gain = rows_of(square, landmarks, codes, lights)
+    rows = rows_of(square, landmarks, codes, lights)
     lips = np.clip(_patches(square, landmarks, _LIPS).mean(0) / np.maximum(light, 0.05), 0, 1)
     tongue, gum, cavity = 0.5 * _TONGUE + 0.45 * lips, teeth.GUM.copy(), _CAVITY.copy()
     stone = one_material(square, landmarks, eye_white)
@@ -83,9 +84,9 @@ def mouth_layers(
         skin = np.median(_patches(square, landmarks, _SKIN), axis=0) / np.maximum(light, 0.05)
         tint = skin / max(float(skin.mean()), 1e-3)
         tongue, gum, cavity = (c * (1 - stone) + 0.85 * c.mean() * tint * stone for c in (tongue, gum, cavity))
-        for row in (upper, lower):
-            grey = row[..., :3].mean(-1, keepdims=True) * 0.85
+        for row in (rows.upper, rows.lower):
+            grey = row[..., :3].mean(-1, keepdims=True) * (1 if rows.own else 0.85)
             row[..., :3] = row[..., :3] * (1 - stone) + grey * (0.5 + 0.5 * tint) * stone
-    colours = np.concatenate([[cavity * light.mean(), tongue / gain, gum / gain], lights * gain, [dim]])
-    quantised = [np.asarray(np.clip(row * 255 + 0.5, 0, 255), np.uint8) for row in (upper, lower)]
+    colours = np.concatenate([[cavity * light.mean(), tongue / rows.gain, gum / rows.gain], lights * rows.gain, [rows.dim]])
+    quantised = [np.asarray(np.clip(row * 255 + 0.5, 0, 255), np.uint8) for row in (rows.upper, rows.lower)]
     return quantised[0], quantised[1], colours.astype(np.float32)

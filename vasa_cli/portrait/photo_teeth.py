@@ -42,19 +42,26 @@ class Crowns:
     cut: np.ndarray
 
 
-def rows_of(
-    square: np.ndarray, landmarks: np.ndarray, codes: FaceCodes, lights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Upper and lower row (h, w, 5) float 0..1 of one face; dim (3,) 0..1, what they lose of it in an opening as small as the
-    photo's; and how much brighter than `lights` the light must be for them (1 or more: gleaming teeth).
+@dataclass(frozen=True)
+class Rows:
+    """upper, lower (h, w, 5) float 0..1; dim (3,) 0..1: what teeth lose of their light in an opening as small as the photo's;
+    gain: how much brighter than the scene's light the light must be for them (1 or more: gleaming teeth); own: whether the
+    upper row is the photo's."""
 
-    square: the texture, landmarks (478, 3) in crop pixels (512), lights (2, 3): white on what faces left and right.
-    """
-    drawn = teeth.drawn_rows()
+    upper: np.ndarray
+    lower: np.ndarray
+    dim: np.ndarray
+    gain: float
+    own: bool
+
+
+def rows_of(square: np.ndarray, landmarks: np.ndarray, codes: FaceCodes, lights: np.ndarray) -> Rows:
+    """Both rows of one face. square: the texture, landmarks (478, 3) in crop pixels (512), lights (2, 3): white on what faces
+    left and right."""
     seen = _look(square, landmarks, codes, lights)
     crowns = _crowns(seen) if seen is not None else None
     if seen is None or crowns is None:
-        return (*drawn, np.ones(3), 1.0)
+        return Rows(*teeth.drawn_rows(), np.ones(3), 1.0, own=False)
     middle = np.abs(teeth.grid(teeth.UPPER_Y)[0][0]) < 0.09
     edge = np.percentile(crowns.last[middle], 50 + 40 * float(crowns.cut[middle].mean()))
     shift = float(edge) + (0.8 * float(crowns.cut[middle].mean()) - 1.7) * teeth.MM
@@ -63,7 +70,7 @@ def rows_of(
     gain = max(1.0, float(np.percentile(upper[..., :3][upper[..., 3] > 0.5], 98)))
     for row in (upper, lower):
         row[..., :3] /= gain
-    return upper, lower, dim, gain
+    return Rows(upper, lower, dim, gain, own=True)
 
 
 def _look(square: np.ndarray, landmarks: np.ndarray, codes: FaceCodes, lights: np.ndarray) -> Seen | None:
@@ -105,17 +112,21 @@ def _expected(inside: np.ndarray, x: np.ndarray, y: np.ndarray, codes: FaceCodes
 def _toothness(
     colour: np.ndarray, inside: np.ndarray, square: np.ndarray, landmarks: np.ndarray, light: np.ndarray
 ) -> np.ndarray:
-    """(h, w) 0..1: paler than the lips and not dark."""
+    """(h, w) 0..1: paler than the lips and not dark; in pictures without colour, brighter than the lips."""
     k = square.shape[0] / 512
     at = (landmarks[[12, 15, 38, 268, 86, 316], 1::-1] * k).astype(int).clip(0, square.shape[0] - 1)
-    lips = float(np.median(_redness(square[at[:, 0], at[:, 1]].astype(np.float64) / 255)))
+    lips = square[at[:, 0], at[:, 1]].astype(np.float64) / 255
     red, bright = _redness(colour), colour.mean(-1)
     if inside.sum() < 40:
         return np.zeros(inside.shape)
+    lip_red, lip_bright = float(np.median(_redness(lips))), float(np.median(lips.mean(-1)))
     palest, level = float(np.percentile(red[inside], 8)), float(np.percentile(bright[inside], 90))
-    if lips - palest < 0.12 or palest > float(light) + 0.28:  # nothing there but lip and tongue
+    if abs(lip_red) < 0.04 and float(np.abs(red[inside]).mean()) < 0.04 and level > 1.15 * lip_bright:
+        pale = np.clip((bright - lip_bright) / (level - lip_bright) * 2 - 0.1, 0, 1)
+    elif lip_red - palest < 0.12 or palest > float(light) + 0.28:  # nothing there but lip and tongue
         return np.zeros(inside.shape)
-    pale = np.clip((lips - red) / (lips - palest) * 2 - 0.5, 0, 1)
+    else:
+        pale = np.clip((lip_red - red) / (lip_red - palest) * 2 - 0.5, 0, 1)
     lit = np.clip((bright / max(level, 1e-3) - 0.45) / 0.2, 0, 1)
     return np.asarray(pale * lit * inside)
 
