@@ -19,7 +19,7 @@ from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.track import MotionTrack
 from vasa_cli.portrait.latent import FaceLatent
 from vasa_cli.training import refiner_eval, refiner_train
-from vasa_cli.training.refiner_pairs import Pairs, into_register, join
+from vasa_cli.training.refiner_pairs import Followed, Pairs, into_register, join, pairs_of
 
 SMOKE = ("--weights", "smoke")
 
@@ -165,6 +165,26 @@ def test_simple_corrections_find_the_factor() -> None:
     stranger = drawn_pairs("mouth", "stranger", 8, 9)
     made = gain(stranger)
     assert np.abs(made - stranger.real / 255)[refiner_eval.opened(stranger)].mean() < 0.02
+
+
+def test_pairs_show_the_same_place_rendered_and_real(astronaut: Path) -> None:
+    """A "clip" whose only motion is that the whole picture slides: rendering it must bring the same picture."""
+    from PIL import Image
+
+    from vasa_cli.portrait.landmarks import find_faces
+
+    photo = np.asarray(Image.open(astronaut).convert("RGB"))
+    points = find_faces(photo)[0].landmarks
+    steps = [0, 3, 6, 9, 12, 15]
+    frames = [np.roll(photo, step, 1) for step in steps]
+    marks = np.stack([points + np.array([step, 0, 0], np.float32) for step in steps])
+    clip = Followed("slide", frames, marks.astype(np.float32), np.ones(len(steps), bool), Fraction(25), 0)
+    for kind, pairs in pairs_of(clip, 0, np.array([2, 4])).items():
+        assert len(pairs) == (2 if kind == "mouth" else 4)
+        ellipse = refiner_eval.border(kind)
+        assert np.abs(pairs.now.astype(float) - pairs.raw)[:, ellipse].mean() < 6
+        assert np.abs(pairs.raw[0].astype(float) - pairs.rest[0])[ellipse].mean() < 6
+        assert np.allclose(pairs.read[0], pairs.rest_read[0], atol=0.1)
 
 
 def test_real_patches_come_into_register() -> None:
