@@ -223,6 +223,9 @@ def test_face_files_for_large_pictures(vasa: Vasa, face: Path, wide_photo: Path,
     done = vasa("render", whole, speech, "-o", tmp_path / "a.mp4", *SMOKE, "--fit", "full", "--json")
     assert done.returncode == 0, done.stderr
     assert receipt(tmp_path / "a.mp4")["size"] == [700, 602]
+    crop = vasa("render", whole, speech, "-o", tmp_path / "crop.mp4", *SMOKE)
+    assert crop.returncode == 0
+    assert "wider than usual" in crop.stderr
     plan = json.loads(vasa("render", wide_photo, speech, "-o", f"{tmp_path}/f/", *SMOKE, "--fit", "full", "-n", "--json").stdout)
     assert (plan["size"], plan["face_cached"], plan["encoder"][:6]) == ("701x603", True, "image2")
 

@@ -70,9 +70,12 @@ def check_face(face: FaceLatent, options: PictureOptions, name: str) -> None:
 
 
 def soft_note(face: FaceLatent, options: PictureOptions) -> str | None:
-    """A line for a face file that was encoded for smaller pictures than these, though the photo had more."""
+    """A line for a face file that was encoded for other pictures than these: smaller ones, though the photo had more, or
+    --fit full, whose crop is wider."""
     from vasa_cli.portrait.encode_hash import texture_sides
 
+    if options.fit == "crop" and face.pastes:
+        return "the face file was encoded for --fit full: the crop is wider than usual"
     if options.fit == "full" or face.texture >= texture_sides(float(face.crop[2]), options.size)[0]:
         return None
     return f"the face file was encoded for smaller pictures and looks soft; use the photo or `vasa encode --size {options.size}`"

@@ -10,6 +10,7 @@ from vasa_cli.portrait.latent import SIZE, TEXTURE
 
 MAX_SIDE = 4096  # px: players and hardware decoders end there
 _COARSE = 1024  # px, longer side at which the matte model's answers are put together
+_MEET = 0.06  # of the crop's side: a strip of photo narrower than this has no use
 _ROUND = ((768, 64), (384, 32), (0, 16))  # from this side on the crop's side is a multiple of that
 
 
@@ -32,13 +33,18 @@ def fit_photo(rgb: np.ndarray) -> tuple[np.ndarray, float, tuple[str, ...]]:
 
 
 def whole_pixels(crop: Crop, k: float, width: int, height: int) -> Crop:
-    """The crop in the photo shrunk by k, its corner on whole pixels and its side a round number of them."""
-    wanted = crop.scale * SIZE * k
+    """The crop in the photo shrunk by k, its corner on whole pixels and its side a round number of them; an edge close to the
+    photo's own edge meets it."""
+    wanted, most = crop.scale * SIZE * k, min(width, height)
     step = next(step for least, step in _ROUND if wanted >= least)
-    side = min(round(wanted / step), min(width, height) // step) * step
-    x = np.clip(round((crop.x + crop.scale * SIZE / 2) * k - side / 2), 0, width - side)
-    y = np.clip(round((crop.y + crop.scale * SIZE / 2) * k - side / 2), 0, height - side)
-    return Crop(float(x), float(y), side / SIZE)
+    side = most if wanted > (1 - _MEET) * most else min(round(wanted / step), most // step) * step
+
+    def place(middle: float, room: int) -> float:
+        at = float(np.clip(round(middle - side / 2), 0, room - side))
+        return 0.0 if at < _MEET * side else float(room - side) if at > room - side - _MEET * side else at
+
+    half = crop.scale * SIZE / 2
+    return Crop(place((crop.x + half) * k, width), place((crop.y + half) * k, height), side / SIZE)
 
 
 def body_matte(photo: np.ndarray, crop: Crop, alpha: np.ndarray) -> np.ndarray:

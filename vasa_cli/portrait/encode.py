@@ -45,6 +45,8 @@ def encode_pixels(
     yaw = float(euler(rotation[0])[0])
     notes += framing.check_usable(mesh, yaw, path)
     if size == "native":
+        if crop is None:
+            square_of = framing.frame_face(mesh, rgb.shape[1], rgb.shape[0], paste=True)
         rgb, k, more = body.fit_photo(rgb)
         notes += more
         square_of = body.whole_pixels(square_of, k, rgb.shape[1], rgb.shape[0])

@@ -13,6 +13,7 @@ from vasa_cli.portrait.landmarks import MIN_FACE, FaceMesh
 CROP_SIZE = 512  # px; the coordinate unit of everything behind the crop: "crop pixels"
 FRAME_IODS = 4.3  # side of the frame in inter-ocular distances: head, hair and shoulders
 CENTRE_DOWN = 0.22  # of an inter-ocular distance from the nose bridge to the middle of the frame
+PASTE_IODS, PASTE_DOWN = 5.2, 0.05  # pasting back: more room around the head, above all over it, for its motion to die out in
 MAX_YAW = np.radians(50.0)  # beyond this the far eye is a guess
 CHOICES = ("largest", "left", "right")
 
@@ -77,12 +78,13 @@ def check_usable(mesh: FaceMesh, yaw: float, path: Path) -> tuple[str, ...]:
     return ()
 
 
-def frame_face(mesh: FaceMesh, width: int, height: int) -> Crop:
+def frame_face(mesh: FaceMesh, width: int, height: int, *, paste: bool = False) -> Crop:
     """The square around head and shoulders, kept inside the photo where it fits; photos that are too tight are used as wide as
-    they are."""
+    they are. paste: the larger one, to be pasted back into the photo."""
+    iods, down = (PASTE_IODS, PASTE_DOWN) if paste else (FRAME_IODS, CENTRE_DOWN)
     # whole pixels: an unscaled crop is copied, not blurred
-    side = float(round(min(FRAME_IODS * mesh.inter_ocular, min(width, height))))
-    centre = mesh.landmarks[168, :2].astype(float) + np.array([0.0, CENTRE_DOWN * mesh.inter_ocular])
+    side = float(round(min(iods * mesh.inter_ocular, min(width, height))))
+    centre = mesh.landmarks[168, :2].astype(float) + np.array([0.0, down * mesh.inter_ocular])
     x = float(np.clip(np.round(centre[0] - side / 2), 0, width - side))
     y = float(np.clip(np.round(centre[1] - side / 2), 0, height - side))
     return Crop(x, y, side / CROP_SIZE)
