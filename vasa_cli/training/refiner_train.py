@@ -27,15 +27,15 @@ class Recipe:
     joins in. inside: weight of the opening against the skin around it. slopes, fooled: weights of those losses against L1;
     still: of the correction's own size. decay: of the running mean of the weights that is kept."""
 
-    steps: int = 1000
+    steps: int = 800
     batch: int = 8
     rate: float = 1.5e-3
     width: int = WIDTH
     inside: float = 3.0
-    slopes: float = 1.0
-    fooled: float = 0.02
-    still: float = 0.02
-    adversary_from: float = 0.7
+    slopes: float = 1.5
+    fooled: float = 0.05
+    still: float = 0.05
+    adversary_from: float = 0.5
     decay: float = 0.99
     seed: int = 0
 
