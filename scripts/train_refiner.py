@@ -22,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from results import machine, table
 
 if TYPE_CHECKING:
+    from evaluate_reenact import Case
+
     from vasa_cli.decoder.refiner import Refiner
     from vasa_cli.training.refiner_pairs import Pairs
     from vasa_cli.training.refiner_train import Recipe
@@ -181,9 +183,9 @@ def judge(options: argparse.Namespace) -> None:
         "",
         "## Frames",
         "Self-reenactment of the clips held out as in `scripts/evaluate_reenact.py` (PSNR, SSIM in the face; landmarks of lips,",
-        "eyes, all in IOD; MobileFaceNet cosine).",
+        "eyes, all in IOD; MobileFaceNet cosine); flicker: mean change inside an open mouth from frame to frame, levels.",
         "",
-        table(["clip", "method", "PSNR", "SSIM", "lips", "eyes", "all", "identity"], frames),
+        table(["clip", "method", "PSNR", "SSIM", "lips", "eyes", "all", "identity", "flicker"], frames),
     ]
     out = ROOT / "docs" / "results_refiner.md"
     verdict = out.read_text(encoding="utf-8").split("## Verdict", 1)[1:] if out.is_file() else []
@@ -213,17 +215,45 @@ def judge_frames(clips: list[str], options: argparse.Namespace, refiner: Refiner
     import evaluate_reenact as er
     import picture_measures as pm
 
+    from vasa_cli.decoder.render import FaceDecoder
+
     rows: list[list[object]] = []
     with pm.Detector() as detect:
         for name in clips:
             case = er.load_case(name, options.every, options.work)
-            made = {"rendered": er.draw(case), "refined": er.draw(case, refiner)}
-            np.savez(options.work / f"frames-{name}.npz", real=case.pictures, **{k: d.pictures for k, d in made.items()})
-            for method, drawn in made.items():
-                means = er.score(case, drawn.pictures, detect).means()
-                rows.append([name, method, *(means[k] for k in er.MEASURES)])
+            face, track = er.motion_of(case)
+            kept = {"real": case.pictures}
+            near = neighbours(case)
+            marks = None
+            for method, use in (("rendered", False), ("refined", refiner)):
+                decoder = FaceDecoder(face, refine=use)
+                kept[method] = np.concatenate(list(decoder.frames(track.select(case.chosen))))
+                means = er.score(case, kept[method], detect).means()
+                moving = np.concatenate(list(decoder.frames(track.select(near)))) if len(near) else np.zeros((0, 512, 512, 3))
+                marks = [detect(p) for p in moving] if marks is None else marks
+                rows.append([name, method, *(means[k] for k in er.MEASURES), flicker(moving, marks)])
                 print(*rows[-1], flush=True)
+            np.savez(options.work / f"frames-{name}.npz", **kept)
     return rows
+
+
+def neighbours(case: Case) -> np.ndarray:
+    """Frames (2 N,): pairs of neighbours in which the mouth is open."""
+    gap = np.linalg.norm(case.tracked[:, 14] - case.tracked[:, 13], axis=-1)
+    gap /= np.linalg.norm(case.tracked[:, 33] - case.tracked[:, 263], axis=-1)
+    first = np.flatnonzero((gap[:-1] > 0.06) & (gap[1:] > 0.06) & case.seen[:-1] & case.seen[1:])
+    first = first[np.unique(np.linspace(0, len(first) - 1, 16).round().astype(int))] if len(first) else first
+    return np.stack([first, first + 1], 1).reshape(-1)
+
+
+def flicker(pictures: np.ndarray, marks: list[np.ndarray]) -> object:
+    """Mean change inside the mouth between neighbours, levels, as in `reenact_steady`; the same landmarks for all methods."""
+    from reenact_steady import mouth_change
+
+    pairs = zip(pictures[::2], pictures[1::2], marks[::2], marks[1::2], strict=True)
+    found = [mouth_change(*pair) for pair in pairs if all(np.isfinite(m).all() for m in pair[2:])]
+    seen = [v for v in found if v is not None]
+    return float(np.mean(seen)) if seen else "-"
 
 
 if __name__ == "__main__":
