@@ -33,6 +33,9 @@ WINDOW = 0.36  # seconds of the parabola that takes noise away
 POSE_NOISE = (((0, 1, 2), (2.0e-3, 2.8e-3, 1.1e-3)), ((3, 4), (6e-4, 6e-4)), ((5,), (1e-3,)))  # radians; face widths; log
 VERGENCE_NOISE = 7e-3
 BLOCK_NOISE = {"gaze": 7e-3, "lids": 1e-2, "brows": 4.5e-3, "mouth": 6e-3}
+# relative motion goes no farther: radians, face widths, log distance; standard deviations of the basis' data
+POSE_REACH = (0.42, 0.28, 0.38, 0.35, 0.25, 0.28)
+BLOCK_REACH = {"brows": 1.5, "mouth": 3.0}
 SURE = 4.0  # times the noise's energy: from here on a deviation from the parabola is more motion than noise
 MEASURED_SEED = -1
 SAME_FRAME = 0.03  # IOD between the photo's landmarks and a frame's, on the average, for the photo to be that frame
@@ -147,7 +150,24 @@ def relative_motion(tracked: Tracked, basis: DynamicsBasis) -> MotionTrack:
     """Motion around the driver's own rest."""
     canonical, pose, rest = _around_rest(tracked, basis)
     pose -= np.median(pose[tracked.seen], 0)
-    return steady_track(pose, canonical - rest, rest, basis, tracked.fps)
+    return within_reach(steady_track(pose, canonical - rest, rest, basis, tracked.fps), basis)
+
+
+def within_reach(track: MotionTrack, basis: DynamicsBasis) -> MotionTrack:
+    """Softly keep another person's motion within what a face can wear and still be itself: grimaces and far turns are toned down,
+    ordinary motion is not (2 % at half the limit)."""
+    z = track.dynamics.copy()
+    for name, limit in BLOCK_REACH.items():
+        block = basis.blocks[name]
+        size = np.sqrt(((z[:, block] / basis.std[block]) ** 2).mean(-1))
+        z[:, block] *= _soft(size, limit)[:, None]
+    reach = np.array(POSE_REACH, np.float32)
+    return replace(track, pose=np.asarray(track.pose * _soft(np.abs(track.pose), reach), np.float32), dynamics=z)
+
+
+def _soft(size: np.ndarray, limit: float | np.ndarray) -> np.ndarray:
+    """Factor that keeps size * factor below the limit: 1 for small sizes."""
+    return np.asarray((1 + (size / limit) ** 4) ** -0.25, np.float32)
 
 
 def absolute_motion(tracked: Tracked, face: FaceLatent, basis: DynamicsBasis, at: int | None) -> MotionTrack:
