@@ -8,7 +8,7 @@ from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.framing import Crop
 from vasa_cli.portrait.latent import SIZE, TEXTURE
 
-MIRROR_DEPTH = 22.0  # crop pixels behind the edge up to which the plate mirrors the background: lines go on without a step
+MIRROR_DEPTH = 10.0  # crop pixels behind the edge up to which the plate mirrors the background: lines go on without a step
 EDGE_BAND = 13  # texels (of 768) to both sides of the matte model's edge in which hair may be half transparent
 
 
