@@ -16,6 +16,7 @@ from vasa_cli.decoder import regions
 from vasa_cli.decoder.field import grid_points, thin_plate_weights
 from vasa_cli.decoder.geometry import HeadModel, HeadPose
 from vasa_cli.decoder.patches import planes
+from vasa_cli.decoder.rigid import glasses_zone
 from vasa_cli.decoder.shading import Shading, face_plane
 from vasa_cli.decoder.splat import fill, splat
 from vasa_cli.motion.basis import DynamicsBasis
@@ -86,7 +87,8 @@ class PersonLayer(torch.nn.Module):
         self.register_buffer("ramp", ramp[order[self.first_front :]])
         skin, weights = self._skin_weights(face, points, order, len(rim))
         self.register_buffer("skin", skin)  # (S,) indices into points
-        self.register_buffer("weights", weights)  # (S, 468)
+        moves = 1 - torch.from_numpy(glasses_zone(face, points[skin].numpy()))
+        self.register_buffer("weights", weights * moves[:, None])  # (S, 468)
         front_skin = skin >= self.first_front
         place = face_plane(face, points[skin[front_skin]], weights[front_skin], basis.mean_shape)
         self.shading = Shading(face, basis, place)

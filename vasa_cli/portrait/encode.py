@@ -8,7 +8,7 @@ import numpy as np
 
 from vasa_cli.errors import FaceError
 from vasa_cli.motion.basis import DynamicsBasis, euler
-from vasa_cli.portrait import body, eyes, framing, landmarks, layers, lids, mouth, surround, volume
+from vasa_cli.portrait import body, eyes, framing, glasses, landmarks, layers, lids, mouth, surround, volume
 from vasa_cli.portrait.encode_hash import Size, encoder_hash, texture_sides
 from vasa_cli.portrait.latent import SIZE, FaceLatent
 from vasa_cli.portrait.pixels import pixel_hash, read_photo
@@ -111,6 +111,7 @@ def _tensors(
         "eye_edges": np.stack([x.edges for x in both]).astype(np.float32),
         "eye_lashes": np.stack([x.strips for x in both]),
         "eye_lids": np.stack([x.skin for x in both]),
+        "glasses": glasses.find_glasses(square, points),
         "eye_photo": lids.eye_photos(square, points),
         "mouth_upper": upper,
         "mouth_lower": lower,

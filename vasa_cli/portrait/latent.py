@@ -35,6 +35,7 @@ _TENSORS: dict[str, tuple[tuple[int | None, ...], str]] = {
     "eye_lashes": ((2, 2, None, None, 4), "uint8"),
     "eye_lids": ((2, None, None, 3), "uint8"),
     "eye_photo": ((2, None, None, 3), "uint8"),
+    "glasses": ((2,), "float32"),
     "mouth_upper": ((None, None, 5), "uint8"),
     "mouth_lower": ((None, None, 5), "uint8"),
     "mouth_colours": ((6, 3), "float32"),
@@ -65,6 +66,7 @@ class FaceLatent:
                                      (2, d, d, 4) the light's reflection on the iris; eye_edges (2, 2, n) upper and lower edge of
                                      the eye, eye_lashes (2, 2, h, w, 4) the lashes along them, eye_lids (2, h, w, 3) the skin
                                      of closed lids, eye_photo (2, h, w, 3) the eyes as in the photo (`portrait.lids`)
+      glasses (2,)                   how deep the rims hang below both eyes, in eye widths; 0, 0 without glasses
       mouth_upper, mouth_lower (h, w, 5)   rows of teeth under white light, off their arch: colour, coverage, coverage of gum
       mouth_colours (6, 3) 0..1: cavity, tongue and gum under white light, light on what faces left and right, and what of it
                                      reaches the teeth in a small opening
@@ -89,6 +91,7 @@ class FaceLatent:
     eye_lashes: np.ndarray
     eye_lids: np.ndarray
     eye_photo: np.ndarray
+    glasses: np.ndarray
     mouth_upper: np.ndarray
     mouth_lower: np.ndarray
     mouth_colours: np.ndarray
