@@ -23,7 +23,7 @@ AGREE = 0.02  # IOD: forward and backward flow that differ by this much are half
 FAR = 0.12  # IOD: corrections of this size are half believed
 SPREAD = 0.05  # IOD: neighbours within this distance agree on a correction
 DOUBT = 0.3  # belief (in landmarks) that is needed before a correction counts
-LIPS_SHARE, LIDS_SHARE, IRISES_SHARE = 0.2, 0.5, 0.0  # of their neighbours' correction: edges the tracker sees well by itself
+LIPS_SHARE, LIDS_SHARE, IRISES_SHARE = 0.0, 0.3, 0.0  # of their neighbours' correction: edges the tracker sees well by itself
 
 
 def refine(
