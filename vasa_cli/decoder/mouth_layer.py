@@ -228,5 +228,5 @@ class MouthLayer(torch.nn.Module):
         facing = torch.stack([t / root, -1 / root], 1)  # (B, 2, P): x and z of the outward normal
         side = torch.einsum("bj,bjp->bp", rays.turn[:, 0, ::2], facing)
         front = -torch.einsum("bj,bjp->bp", rays.turn[:, 2, ::2], facing)
-        lit = (0.30 + 0.70 * front.clamp(0, 1)) * (1 - 0.45 * _ramp(z, 0.03, 0.25))
+        lit = (0.30 + 0.70 * front.clamp(0, 1)) * (1 - 0.70 * _ramp(z, 0.03, 0.25))
         return colour * self._light(side) * lit[:, None], alpha

@@ -104,7 +104,7 @@ def _expected(inside: np.ndarray, x: np.ndarray, y: np.ndarray, codes: FaceCodes
     facing = np.stack([t, np.zeros_like(t), -np.ones_like(t)], -1) / np.sqrt(1 + t * t)[..., None] @ codes.rotation.T
     side = np.clip(0.5 + 0.6 * facing[..., :1], 0, 1)
     z = np.clip((teeth.CURVE * x * x - 0.03) / 0.22, 0, 1)
-    lit = (0.30 + 0.70 * np.clip(-facing[..., 2], 0, 1)) * (1 - 0.45 * z * z * (3 - 2 * z))
+    lit = (0.30 + 0.70 * np.clip(-facing[..., 2], 0, 1)) * (1 - 0.70 * z * z * (3 - 2 * z))
     shade = np.clip(teeth.lip_shade(below, above, np.exp) * lit, 0.35, None)
     return np.asarray((lights[0] * (1 - side) + lights[1] * side) * shade[..., None])
 
