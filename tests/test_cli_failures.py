@@ -211,6 +211,8 @@ def test_ffmpeg_that_fails_or_is_missing(
     env = fake_ffmpeg("cat >/dev/null; echo 'Conversion failed for reasons' >&2; exit 1")
     assert_fails_well(vasa("render", face, speech, "-o", out, *SMOKE, env=env), 7, "Conversion failed for reasons")
     assert_fails_well(vasa("render", face, speech, "-o", out, *SMOKE, env={"VASA_FFMPEG": "/nowhere/ffmpeg"}), 7, "VASA_FFMPEG")
+    clear = vasa("render", face, speech, "-o", out.with_suffix(".webm"), "--background", "transparent", *SMOKE, env=env)
+    assert_fails_well(clear, 7, "lacks libvpx-vp9 and libopus", "VASA_FFMPEG")
     nothing_left(out)
 
 

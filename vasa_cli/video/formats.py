@@ -105,10 +105,10 @@ def _check_pattern(path: Path) -> None:
 
 def check_encoder(form: Format) -> None:
     """Raises EncoderError (exit 7) when this ffmpeg lacks what the format needs."""
-    from vasa_cli.video.ffmpeg import find_ffmpeg, missing_encoders
+    from vasa_cli.video.ffmpeg import OPTIONAL, find_ffmpeg, missing_encoders
 
-    ffmpeg = find_ffmpeg()
-    lacks = missing_encoders(ffmpeg, tuple(name for name in (form.codec, form.audio) if name is not None))
+    ffmpeg = find_ffmpeg()  # has libx264 and aac
+    lacks = missing_encoders(ffmpeg, tuple(name for name in (form.codec, form.audio) if name in OPTIONAL))
     if lacks:
         raise EncoderError(
             f"{ffmpeg} lacks {' and '.join(lacks)}, which this format needs; set VASA_FFMPEG to one that has it, or choose .mp4"
