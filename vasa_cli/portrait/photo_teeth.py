@@ -16,6 +16,7 @@ from vasa_cli.portrait.expression import FaceCodes
 
 MAX_TURN = 0.45  # radians of yaw up to which a photo's teeth can be rolled off
 LEAST_HEIGHT, LEAST_WIDTH = 0.028, 0.16  # IOD that must be seen of crowns and of the row
+LEAST_TEXELS = 60  # that show nothing but tooth
 DESHADE = 0.6  # how far the lips' shade is taken off: photos differ, and too much would leave bright seams
 RIM = 0.012  # IOD next to the lips that show lip through their wet edge
 
@@ -60,13 +61,14 @@ def rows_of(square: np.ndarray, landmarks: np.ndarray, codes: FaceCodes, lights:
     left and right."""
     seen = _look(square, landmarks, codes, lights)
     crowns = _crowns(seen) if seen is not None else None
-    if seen is None or crowns is None:
+    sure = _sure(crowns) if crowns is not None else np.zeros(0, bool)
+    if seen is None or crowns is None or sure.sum() < LEAST_TEXELS:
         return Rows(*teeth.drawn_rows(), np.ones(3), 1.0, own=False)
     middle = np.abs(teeth.grid(teeth.UPPER_Y)[0][0]) < 0.09
     edge = np.percentile(crowns.last[middle], 50 + 40 * float(crowns.cut[middle].mean()))
     shift = float(edge) + (0.8 * float(crowns.cut[middle].mean()) - 1.7) * teeth.MM
     upper, lower = teeth.drawn_rows(float(np.clip(shift, -0.03, 0.07)))
-    upper, lower, dim = _complete(seen, crowns, upper, lower)
+    upper, lower, dim = _complete(seen, crowns, sure, upper, lower)
     gain = max(1.0, float(np.percentile(upper[..., :3][upper[..., 3] > 0.5], 98)))
     for row in (upper, lower):
         row[..., :3] /= gain
@@ -177,28 +179,46 @@ def _cut(seen: Seen, end: np.ndarray, good: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.GaussianBlur(np.clip((ratio - 0.4) / 0.2, 0, 1)[None], (0, 0), 4)[0])
 
 
-def _complete(seen: Seen, crowns: Crowns, upper: np.ndarray, lower: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ends(crowns: Crowns) -> tuple[np.ndarray, np.ndarray]:
+    """(w,) each: from where to where (y) a column shows nothing but tooth."""
+    return crowns.first + RIM, crowns.last - (0.4 + 0.8 * crowns.cut) * RIM
+
+
+def _sure(crowns: Crowns) -> np.ndarray:
+    """(h, w) bool: texels that show nothing but tooth."""
+    y = teeth.grid(teeth.UPPER_Y)[1]
+    start, end = _ends(crowns)
+    return np.asarray((y > start) & (y < end) & (crowns.trust > 0.5))
+
+
+def _complete(
+    seen: Seen, crowns: Crowns, sure: np.ndarray, upper: np.ndarray, lower: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Photo teeth over the drawn upper row, both rows in the photo teeth's tone; and that tone (3,) as far as it is only
     shade."""
-    import cv2
-
-    y = teeth.grid(teeth.UPPER_Y)[1]
-    texel = float(y[1, 0] - y[0, 0])
     white = seen.colour / seen.shade**DESHADE
-    top_y, end_y = crowns.first + RIM, crowns.last - (0.4 + 0.8 * crowns.cut) * RIM
-    sure = (y > top_y) & (y < end_y) & (crowns.trust > 0.5)
     tone = np.median(white[sure], 0) / np.median(upper[sure][:, :3], 0)
     dim = np.clip(tone / 0.92, 0.4, 1)  # darker and redder than teeth are: the lips' shade and reflection, gone in a wide mouth
     white, tone = white / dim, tone / dim
     upper, lower = upper.copy(), lower.copy()
     upper[..., :3] *= tone
     lower[..., :3] *= tone
-    # above and below what is seen, a column goes on in the mean colour of its end, calmer the farther away
+    trust = crowns.trust[None, :, None]
+    upper[..., :3] = _extend(white, crowns, sure) * trust + upper[..., :3] * (1 - trust)
+    upper[..., 3] = _cover(crowns, upper[..., 3])
+    return upper, lower, dim
+
+
+def _extend(white: np.ndarray, crowns: Crowns, sure: np.ndarray) -> np.ndarray:
+    """(h, w, 3): above and below what is seen, a column goes on in the mean colour of its end, calmer the farther away."""
+    import cv2
+
+    y = teeth.grid(teeth.UPPER_Y)[1]
+    top_y, end_y = _ends(crowns)
     middle = np.median(white[sure], 0)
     weight = sure[..., None].astype(np.float64)
-    band = weight * (y < top_y + 0.02)[..., None]
     ends = []
-    for part in (band, weight * (y > end_y - 0.012)[..., None]):
+    for part in (weight * (y < top_y + 0.02)[..., None], weight * (y > end_y - 0.012)[..., None]):
         sharp, soft = (
             (cv2.GaussianBlur((white * part).sum(0)[None], (0, 0), s)[0] + 0.3 * middle)
             / (cv2.GaussianBlur(part.sum(0)[None], (0, 0), s)[0].reshape(-1, 1) + 0.3)
@@ -209,13 +229,17 @@ def _complete(seen: Seen, crowns: Crowns, upper: np.ndarray, lower: np.ndarray) 
     above = ends[0][0] * (1 - far) + ends[0][1] * far
     fade = np.clip((y - top_y) / 0.012 + 0.5, 0, 1)[..., None] * np.clip((end_y - y) / 0.006 + 0.5, 0, 1)[..., None]
     beyond = np.where((y < (top_y + end_y) / 2)[..., None], above * (1 - 0.10 * far), ends[1][0])
-    photo = white * fade + beyond * (1 - fade)
-    trust = crowns.trust[None, :, None]
-    upper[..., :3] = photo * trust + upper[..., :3] * (1 - trust)
-    drawn_edge = np.where(upper[..., 3] > 0.5, y, -1).max(0) + texel / 2
+    return np.asarray(white * fade + beyond * (1 - fade))
+
+
+def _cover(crowns: Crowns, drawn: np.ndarray) -> np.ndarray:
+    """(h, w) coverage: the photo's cutting edges where they are seen, drawn ones where the lower lip hides them."""
+    import cv2
+
+    y = teeth.grid(teeth.UPPER_Y)[1]
+    texel = float(y[1, 0] - y[0, 0])
+    drawn_edge = np.where(drawn > 0.5, y, -1).max(0) + texel / 2
     calm = cv2.GaussianBlur(crowns.last[None], (0, 0), 8)[0]
     edge = crowns.last * (1 - crowns.cut) + np.maximum(calm + 0.8 * teeth.MM, drawn_edge) * crowns.cut
     edge = cv2.GaussianBlur(edge[None], (0, 0), 1.8)[0]
-    cover = np.clip((edge - y) / texel + 0.5, 0, 1)
-    upper[..., 3] = cover * crowns.trust + upper[..., 3] * (1 - crowns.trust)
-    return upper, lower, dim
+    return np.asarray(np.clip((edge - y) / texel + 0.5, 0, 1) * crowns.trust + drawn * (1 - crowns.trust))
