@@ -26,6 +26,7 @@ from vasa_cli.motion.basis import DynamicsBasis, euler, procrustes
 from vasa_cli.motion.track import MotionTrack
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.latent import SIZE, FaceLatent
+from vasa_cli.weights import registry
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from results import machine, table, write_section
@@ -104,7 +105,9 @@ def sweeps(basis: DynamicsBasis) -> list[Sweep]:
 
     rad = float(np.radians(1))
     dynamic("gaze yaw", "°", np.linspace(-25, 25, STEPS), gaze_x, "eyes", rad)
-    dynamic("gaze pitch", "°", np.linspace(-18, 18, STEPS), gaze_y, "eyes", rad)
+    follow = gaze_y.copy()  # as in the product, the lids go along with the eyes
+    follow[basis.blocks["lids"]] = registry.load_tensors("motion")[0]["stats.lids_per_gaze"]
+    dynamic("gaze pitch", "°", np.linspace(-18, 18, STEPS), follow, "eyes", rad)
     dynamic("lids", "", np.linspace(0, 1, STEPS), blink, "eyes")
     dynamic("jaw", "IOD", np.linspace(0, JAW, STEPS), basis.mouth_open_direction, "face")
     dynamic("smile", "", np.linspace(0, 1, STEPS), basis.au_directions["AU12"], "face")
@@ -139,16 +142,18 @@ def tracker() -> Iterator[Tracker]:
 
 @contextmanager
 def coordinates_for_colours(decoder: FaceDecoder) -> Iterator[None]:
-    """Let the person layer show, instead of the photo, where in the photo each pixel comes from: x, y in 0..1."""
+    """Let the person layer show, instead of the photo, where in the photo each pixel comes from: x, y in 0..1, unshaded."""
     person = decoder.person
+    shade = person.shading.forward
     kept, side = person.texture, person.texture.shape[-1]
     ramp = (torch.arange(side, dtype=torch.float32) + 0.5) / side
     y, x = torch.meshgrid(ramp, ramp, indexing="ij")
     person.texture = torch.stack([x, y, torch.zeros_like(x), torch.ones_like(x)])[None]
+    person.shading.forward = lambda *args: torch.zeros_like(shade(*args))  # type: ignore[method-assign]
     try:
         yield
     finally:
-        person.texture = kept
+        person.texture, person.shading.forward = kept, shade  # type: ignore[method-assign]
 
 
 def face_pixels(asked: np.ndarray) -> np.ndarray:
@@ -170,7 +175,7 @@ def surface(decoder: FaceDecoder, pose: torch.Tensor, dynamics: torch.Tensor, as
     head = decoder.head.pose(pose)
     shift = (decoder.vertices(dynamics) - decoder.photo_shape)[:, : top.N_SKIN]
     with coordinates_for_colours(decoder):
-        layer = decoder.person(shift, head, SIZE).numpy()
+        layer = decoder.person(shift, dynamics, head, SIZE).numpy()
     source, alpha = layer[:, :2] * SIZE, layer[:, 3]
     dx = (source[:, :, 2:-2, 4:] - source[:, :, 2:-2, :-4]) / 4
     dy = (source[:, :, 4:, 2:-2] - source[:, :, :-4, 2:-2]) / 4
@@ -359,8 +364,8 @@ def report(rows: dict[str, dict[str, list[object]]]) -> str:
     intro = f"""## Decoder: one movement at a time
 
 {machine()}. Nine steps a sweep: yaw ±25°, pitch ±15°, roll ±20°, distance 0.7 to 1.4,
-gaze ±25° and ±18°, lids, jaw, smile, pucker. Every frame is tracked again on its own, uncompressed. The sheet of the
-public-domain portrait: [sweep_astronaut.webp](sweep_astronaut.webp).
+gaze ±25° and ±18° (lids follow), lids, jaw, smile, pucker. Every frame is tracked again on its own, uncompressed. The sheet
+of the public-domain portrait: [sweep_astronaut.webp](sweep_astronaut.webp).
 
 What was asked against what is seen: Pearson r and slope of the irises' place between the eye corners against the same
 measure of the requested vertices (bound 0.95); the eyes' opening at lids = 1 as a share of the photo's: the gap
