@@ -175,8 +175,12 @@ class MouthLayer(torch.nn.Module):
         wet = 0.55 * torch.exp(-((above.clamp_min(0) / 0.022) ** 2)) + 0.25 * torch.exp(-((below.clamp_min(0) / 0.012) ** 2))
         colour = torch.lerp(colour, self.colours[1, :, None] * 0.75 * self._light(torch.zeros_like(wet)), wet[:, None])
         shade = teeth.lip_shade(below.clamp_min(0), above.clamp_min(0), torch.exp)
-        red = self.colours[1] / self.colours[1].mean().clamp_min(1e-3)  # what light is left there comes off lips and tongue
-        return colour * shade[:, None] ** (1.7 - 0.7 * red)[:, None]
+        return colour * shade[:, None] ** self._warmth(0.7)
+
+    def _warmth(self, share: float) -> torch.Tensor:
+        """(3, 1) exponents of a shade: what light is left in it comes off lips and tongue."""
+        red = self.colours[1] / self.colours[1].mean().clamp_min(1e-3)
+        return (1 + share - share * red)[:, None]
 
     def _light(self, side: torch.Tensor) -> torch.Tensor:
         """side (B, P) -1..1: how far a surface faces the picture's right -> (B, 3, P) light on it."""
@@ -229,4 +233,4 @@ class MouthLayer(torch.nn.Module):
         side = torch.einsum("bj,bjp->bp", rays.turn[:, 0, ::2], facing)
         front = -torch.einsum("bj,bjp->bp", rays.turn[:, 2, ::2], facing)
         lit = (0.30 + 0.70 * front.clamp(0, 1)) * (1 - 0.70 * _ramp(z, 0.03, 0.25))
-        return colour * self._light(side) * lit[:, None], alpha
+        return colour * self._light(side) * lit[:, None] ** self._warmth(0.4), alpha

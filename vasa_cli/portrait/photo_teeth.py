@@ -107,7 +107,7 @@ def _expected(inside: np.ndarray, x: np.ndarray, y: np.ndarray, codes: FaceCodes
     side = np.clip(0.5 + 0.6 * facing[..., :1], 0, 1)
     z = np.clip((teeth.CURVE * x * x - 0.03) / 0.22, 0, 1)
     lit = (0.30 + 0.70 * np.clip(-facing[..., 2], 0, 1)) * (1 - 0.70 * z * z * (3 - 2 * z))
-    shade = np.clip(teeth.lip_shade(below, above, np.exp) * lit, 0.35, None)
+    shade = np.clip(teeth.lip_shade(below, above, np.exp) ** DESHADE * lit, 0.3, None)
     return np.asarray((lights[0] * (1 - side) + lights[1] * side) * shade[..., None])
 
 
@@ -196,7 +196,7 @@ def _complete(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Photo teeth over the drawn upper row, both rows in the photo teeth's tone; and that tone (3,) as far as it is only
     shade."""
-    white = seen.colour / seen.shade**DESHADE
+    white = seen.colour / seen.shade
     tone = np.median(white[sure], 0) / np.median(upper[sure][:, :3], 0)
     dim = np.clip(tone / 0.92, 0.4, 1)  # darker and redder than teeth are: the lips' shade and reflection, gone in a wide mouth
     white, tone = white / dim, tone / dim
