@@ -13,7 +13,7 @@ from vasa_cli.decoder.render import FaceDecoder
 from vasa_cli.decoder.rigid import glasses_zone
 from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.track import MotionTrack
-from vasa_cli.portrait import eyes, glasses, lids
+from vasa_cli.portrait import eye_frame, eyes, glasses, lids
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.encode import encode_pixels
 from vasa_cli.portrait.framing import Crop
@@ -56,7 +56,7 @@ def opening(marks: np.ndarray) -> float:
     """Gap between the lids' middles across the line of corners, in eye widths, mean of both eyes."""
     out = []
     for eye, (a, b) in enumerate(((159, 145), (386, 374))):
-        frame = lids.EyeFrame.of(marks, eye)
+        frame = eye_frame.EyeFrame.of(marks, eye)
         out.append(abs(float(np.subtract(*frame.local(marks[[b, a], :2]))[1])))
     return float(np.mean(out))
 
@@ -116,7 +116,7 @@ def test_gaze_is_found_where_it_was_asked_for(decoder: FaceDecoder, basis: Dynam
     found = []
     for picture in frames(decoder, z):
         marks = tracked(picture)
-        found.append(np.mean([lids.EyeFrame.of(marks, e).local(marks[top.IRIS[e][0], :2])[0] for e in (0, 1)]))
+        found.append(np.mean([eye_frame.EyeFrame.of(marks, e).local(marks[top.IRIS[e][0], :2])[0] for e in (0, 1)]))
     assert np.corrcoef(asked, found)[0, 1] > 0.95 and found[-1] - found[0] > 0.08
 
 

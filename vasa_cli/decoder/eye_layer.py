@@ -1,7 +1,7 @@
 """Eyes drawn into small patches of each frame: eyeballs behind the lids, lashes on the lids' edges.
 
-Everything happens in the eye's own frame (`portrait.lids`): u along the line of corners, v down, in eye widths. The photo says
-where the eye really ends; the motion says how far its lids have closed and moved.
+Everything happens in the eye's own frame (`portrait.eye_frame`): u along the line of corners, v down, in eye widths. The photo
+says where the eye really ends; the motion says how far its lids have closed and moved.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from vasa_cli.decoder.aperture import Patch, spline_matrix
 from vasa_cli.decoder.patches import KNOT_SAMPLES, look_up, planes
 from vasa_cli.motion.basis import EYE_RADIUS
-from vasa_cli.portrait import eyes, lids
+from vasa_cli.portrait import eye_frame, eyes, lids
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.latent import FaceLatent
 
@@ -53,7 +53,7 @@ class EyeLayer(torch.nn.Module):
     def __init__(self, face: FaceLatent, eye: int) -> None:
         super().__init__()
         self.eye = eye
-        frame = lids.EyeFrame.of(face.landmarks, eye)
+        frame = eye_frame.EyeFrame.of(face.landmarks, eye)
         iris, self.radius = eyes.iris_frame(face.landmarks, eye)
         self.width = frame.width
         self.ball = EYE_RADIUS * float(face.scale)  # crop pixels
@@ -69,7 +69,7 @@ class EyeLayer(torch.nn.Module):
         self.register_buffer("line", self._line_colour(face.eye_lashes[eye, 0]))
         self.register_buffer("spline", spline_matrix(len(top.LID_UPPER[eye]), KNOT_SAMPLES))
         self.register_buffer("to_frame", torch.from_numpy(np.stack([frame.along, frame.down]) / frame.width).float())
-        self.register_buffer("columns", torch.from_numpy(lids.columns()).float())
+        self.register_buffer("columns", torch.from_numpy(eye_frame.columns()).float())
         self.register_buffer("edges", torch.from_numpy(face.eye_edges[eye]).float())
         self.register_buffer("iris_at", torch.from_numpy(iris - frame.centre).float())
         still = torch.from_numpy(frame.local(face.landmarks[[*top.LID_UPPER[eye], *top.LID_LOWER[eye]], :2])).float()
@@ -119,7 +119,7 @@ class EyeLayer(torch.nn.Module):
         middle = (upper[:, 0] + upper[:, -1]) / 2
         enlarged = float((1 / torch.linalg.det(to_rest).abs().sqrt()).max())  # picture pixels per crop pixel
         reach = 2 * enlarged * self.width
-        patch = Patch.around(middle, int(reach * (lids.REACH_V + 0.1)) + 4, int(reach * lids.REACH_U) + 4, size)
+        patch = Patch.around(middle, int(reach * (eye_frame.REACH_V + 0.1)) + 4, int(reach * eye_frame.REACH_U) + 4, size)
         local = torch.einsum("bij,bpj->bpi", to_rest, patch.points - middle[:, None])  # photo crop pixels from the eye's middle
         uv = local @ self.to_frame.T
         to_uv = self.to_frame @ to_rest
@@ -130,7 +130,7 @@ class EyeLayer(torch.nn.Module):
         light = self._light(skin, uv)
         colour = self._paint(skin / light, local, uv, edges, (1 - gap).clamp(0, 1), iris, soft)
         still = (1 - (1 - gap).abs() / STILL_LIDS).clamp(0, 1) * torch.exp(-((iris / (STILL_GAZE * self.width)) ** 2).sum(-1))
-        at = uv / torch.tensor([lids.REACH_U, lids.REACH_V], device=uv.device)
+        at = uv / torch.tensor([eye_frame.REACH_U, eye_frame.REACH_V], device=uv.device)
         colour = colour + look_up(self.missing, at) * (still[:, None] * _border(at))[:, None]
         # what is not the eye's stays exactly as it was
         patch.write(picture, torch.where(colour == skin / light, skin, (colour * light).clamp(0, 1)))
@@ -138,7 +138,7 @@ class EyeLayer(torch.nn.Module):
     def _light(self, skin: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
         """(B, 3, 1): how much brighter the skin under the eye is now than in the photo; lid and eyeball share that."""
         below = (uv[..., 0].abs() < 0.35) & (uv[..., 1] > 0.28) & (uv[..., 1] < 0.5)
-        at = uv / torch.tensor([lids.REACH_U, lids.REACH_V], device=uv.device)
+        at = uv / torch.tensor([eye_frame.REACH_U, eye_frame.REACH_V], device=uv.device)
         photo = look_up(self.skin, at) * below[:, None]
         now = (skin * below[:, None]).sum(-1, keepdim=True) + 0.5
         return (now / (photo.sum(-1, keepdim=True) + 0.5)).clamp(0.5, 1.6)
@@ -158,11 +158,11 @@ class EyeLayer(torch.nn.Module):
         colour = self._draw_ball(colour, local, uv, edges, iris, soft)
         return self._draw_lashes(colour, uv, edges, closed, soft)
 
-    def _what_is_missing(self, photo: np.ndarray, texture: np.ndarray, frame: lids.EyeFrame) -> torch.Tensor:
+    def _what_is_missing(self, photo: np.ndarray, texture: np.ndarray, frame: eye_frame.EyeFrame) -> torch.Tensor:
         """(1, 3, h, w): what the photo shows and the layers do not, at rest. Added while the eye is as in the photo."""
         h, w = photo.shape[:2]
-        uv = lids.grid(round(w / (2 * lids.REACH_U)))
-        skin = lids.sample(texture[..., :3], frame, uv).transpose(2, 0, 1).reshape(1, 3, -1) / 255
+        uv = eye_frame.grid(round(w / (2 * eye_frame.REACH_U)))
+        skin = eye_frame.sample(texture[..., :3], frame, uv).transpose(2, 0, 1).reshape(1, 3, -1) / 255
         points = torch.from_numpy(uv.reshape(1, -1, 2)).float()
         local = torch.from_numpy((frame.place(uv) - frame.centre).reshape(1, -1, 2)).float()
         zero = torch.zeros(1, 2)
@@ -175,7 +175,7 @@ class EyeLayer(torch.nn.Module):
 
     def _edges_at(self, uv: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
         """(B, 2, P) v of both edges at the points."""
-        at = torch.stack([uv[..., 0] / lids.REACH_U * (1 - 1 / len(self.columns)), torch.zeros_like(uv[..., 0])], -1)
+        at = torch.stack([uv[..., 0] / eye_frame.REACH_U * (1 - 1 / len(self.columns)), torch.zeros_like(uv[..., 0])], -1)
         return F.grid_sample(edges[:, :, None], at[:, :, None], padding_mode="border", align_corners=False)[..., 0]
 
     def _draw_lid(
@@ -191,7 +191,7 @@ class EyeLayer(torch.nn.Module):
         pulled = (shut * 6).clamp(0, 1) * (-above / 0.04).clamp(0, 1)  # over the eyeball
         cover = torch.maximum(unfolded, pulled)
         cover = cover * ((up - v) / max(soft, 0.03) + 0.5).clamp(0, 1) * ((0.62 - u.abs()) / 0.15).clamp(0, 1)
-        at = torch.stack([u / lids.REACH_U, v / lids.REACH_V], -1)
+        at = torch.stack([u / eye_frame.REACH_U, v / eye_frame.REACH_V], -1)
         lid = look_up(self.skin, at)
         middle = (rest + up) / 2
         bulge = torch.exp(-(((v - middle) / 0.16) ** 2) - (u / 0.30) ** 2)
@@ -234,7 +234,7 @@ class EyeLayer(torch.nn.Module):
         self, colour: torch.Tensor, uv: torch.Tensor, edges: torch.Tensor, closed: torch.Tensor, soft: float
     ) -> torch.Tensor:
         up, low = self._edges_at(uv, edges).unbind(1)
-        u = uv[..., 0] / lids.REACH_U
+        u = uv[..., 0] / eye_frame.REACH_U
         turn = 1 - FLIP * closed  # up, towards the viewer, down
         turn = torch.where(turn < 0, turn.clamp(max=-0.3), turn.clamp_min(0.3))[:, None]
         facing = ((1 - FLIP * closed).abs() / 0.6).clamp(0.15, 1)[:, None]  # lashes that point at the viewer hardly show

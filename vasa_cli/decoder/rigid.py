@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from vasa_cli.portrait.eye_frame import EyeFrame
 from vasa_cli.portrait.latent import FaceLatent
-from vasa_cli.portrait.lids import EyeFrame
 
 _ABOVE, _ASIDE = 0.75, 0.95  # eye widths from the middle of the eye to the rim, where a usual rim is not known better
 _MARGIN, _FADE = 0.12, 0.3  # eye widths: beyond the rim that is still rigid, and in which skin begins to move

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vasa_cli.portrait import topology as top
+from vasa_cli.portrait.eye_frame import EyeFrame, columns
 from vasa_cli.portrait.layers import fill_holes
-from vasa_cli.portrait.lids import EyeFrame, Lids, columns
+from vasa_cli.portrait.lids import Lids
 
 WHITE_SHAPE = (96, 128)  # texels of the patch around one eye; more where the photo is finer
 WHITE_SPAN = 1.7  # width of the patch in eye widths (corner to corner)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vasa_cli.portrait.lids import EyeFrame, sample
+from vasa_cli.portrait.eye_frame import EyeFrame, sample
 
 RIM, BOTH = 4.0, 12.0  # levels of 255 by which the line under one eye, and both together, must stand out
 EVEN = 0.3  # eye widths by which the two rims may differ in depth
