@@ -174,7 +174,7 @@ def judge(options: argparse.Namespace) -> None:
         "",
         "## Patches",
         "Rendered, refined, and two corrections that need no network, fitted on the same training clips (inside the opening",
-        "one factor; one linear map of colours). PSNR in the ellipse that may change, PSNR inside the opening, SSIM, and the",
+        "one factor; one linear map of colours). PSNR in an ellipse around it, PSNR inside the opening, SSIM, and the",
         "strength of the gradients against the real ones (1 = as sharp).",
         "",
         table(["clip", "patch", "method", "PSNR", "inside", "SSIM", "sharpness"], patches),

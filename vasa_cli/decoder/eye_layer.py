@@ -15,7 +15,7 @@ from vasa_cli.decoder.patches import KNOT_SAMPLES, look_up, planes
 from vasa_cli.motion.basis import EYE_RADIUS
 from vasa_cli.portrait import eye_frame, eyes, lids
 from vasa_cli.portrait import topology as top
-from vasa_cli.portrait.latent import FaceLatent
+from vasa_cli.portrait.latent import SIZE, FaceLatent
 
 GLINT_SHARE = 0.5  # of the iris' movement: the cornea is a mirror in front of a turning ball
 CREASE = 0.22  # eye widths above the edge within which a shut lid is smooth
@@ -162,12 +162,13 @@ class EyeLayer(torch.nn.Module):
         """(1, 3, h, w): what the photo shows and the layers do not, at rest. Added while the eye is as in the photo."""
         h, w = photo.shape[:2]
         uv = eye_frame.grid(round(w / (2 * eye_frame.REACH_U)))
-        skin = eye_frame.sample(texture[..., :3], frame, uv).transpose(2, 0, 1).reshape(1, 3, -1) / 255
+        at = torch.from_numpy(frame.place(uv).reshape(1, -1, 2)).float() / (SIZE / 2) - 1
+        skin = look_up(planes(texture[..., :3]), at)  # (1, 3, h * w)
         points = torch.from_numpy(uv.reshape(1, -1, 2)).float()
         local = torch.from_numpy((frame.place(uv) - frame.centre).reshape(1, -1, 2)).float()
         zero = torch.zeros(1, 2)
-        soft = 512 / texture.shape[0] / self.width
-        drawn = self._paint(torch.from_numpy(skin).float(), local, points, self.edges[None], zero[:, 0], zero, soft)
+        soft = SIZE / texture.shape[0] / self.width
+        drawn = self._paint(skin, local, points, self.edges[None], zero[:, 0], zero, soft)
         missing = planes(photo) - drawn.reshape(1, 3, h, w)
         missing = missing.sign() * (missing.abs() - 0.006).clamp_min(0)  # resampling is no difference
         near = ((1.15 - (points / torch.tensor([0.68, 0.52])).square().sum(-1)) / 0.3).clamp(0, 1)

@@ -83,9 +83,7 @@ class HeadModel(torch.nn.Module):
         self.register_buffer("rest_angles", pose[:3].clone())
         self.register_buffer("rest_translation", translation.clone())
         rest = rotation_matrix(pose[None, :3])[0]
-        deeper = torch.diag(
-            torch.tensor([1.0, 1.0, RELIEF], dtype=rest.dtype)
-        )  # seen by the camera: the photo stays
+        deeper = torch.diag(torch.tensor([1.0, 1.0, RELIEF], dtype=rest.dtype))  # seen by the camera: the photo stays
         self.register_buffer("relief", rest.T @ deeper @ rest)  # (3, 3)
         sides = neutral[list(top.FACE_SIDES)]
         self.face_width = float(torch.linalg.norm(sides[1] - sides[0])) * self.scale  # crop pixels

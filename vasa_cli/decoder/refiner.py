@@ -2,7 +2,8 @@
 
 For each of mouth, left and right eye a patch is cut out of the rendered frame (`decoder.face_patches`), a small U-Net compares
 it with the same patch of the face at rest, as the photo shows it, and answers with a correction, which is added back inside a
-soft ellipse. Colours are brought to one exposure and cast first, by the patch at rest, so that skin and light matter little.
+soft mask: the opening between lips or lids and its rim. Colours are brought to one exposure and cast first, by the patch at
+rest, so that skin and light matter little. What it brings is in docs/results_refiner.md.
 """
 
 from __future__ import annotations
@@ -126,14 +127,21 @@ class Refiner(nn.Module):
         mouth = self.mouth(*seen[0][:2])
         eyes = self.eye(torch.cat([seen[1][0], seen[2][0]]), torch.cat([seen[1][1], seen[2][1]])).chunk(2)
         for slit, answer in enumerate((mouth, *eyes)):
-            frames[slit].add(picture, answer / seen[slit][2] * getattr(self, f"border{slit}"))
+            frames[slit].add(picture, answer / seen[slit][2] * allowed(seen[slit][3], getattr(self, f"border{slit}")))
 
     def _seen(
         self, slit: int, frame: Frame, picture: torch.Tensor, flat: torch.Tensor, shape: torch.Tensor, head: HeadPose
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Planes (B, 26, H/2, W/2), readings (B, 8) and the exposure (1, 3, 1, 1)."""
+    ) -> tuple[torch.Tensor, ...]:
+        """Planes (B, 26, H/2, W/2), readings (B, 8), the exposure (1, 3, 1, 1) and the opening (B, 1, H/2, W/2)."""
         patch, cover, read = frame.cut(picture), self.covers(slit, frame, flat), readings(slit, shape, head)
-        return assemble(patch, cover, read, *self.rest[slit])
+        return (*assemble(patch, cover, read, *self.rest[slit]), cover)
+
+
+def allowed(cover: torch.Tensor, border: torch.Tensor) -> torch.Tensor:
+    """Opening (B, 1, H/2, W/2), border (1, 1, H, W) -> (B, 1, H, W) 0..1: where a patch may change, the opening and its rim.
+    Skin stays as it is: trained on few people, the network would smooth it."""
+    grown = F.avg_pool2d(F.max_pool2d(cover, 5, 1, 2), 3, 1, 1)
+    return F.interpolate(grown, scale_factor=2.0, mode="bilinear", align_corners=False) * border
 
 
 def assemble(

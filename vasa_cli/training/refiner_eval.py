@@ -13,7 +13,7 @@ from vasa_cli.training.refiner_pairs import Pairs
 
 @dataclass(frozen=True)
 class Quality:
-    """Of N patches against the real ones: PSNR (dB) in the ellipse that may change and inside the opening, SSIM in the
+    """Of N patches against the real ones: PSNR (dB) in an ellipse around and inside the opening, SSIM in the
     ellipse, and how much of the real gradients' strength there is."""
 
     psnr: float

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vasa_cli.decoder.face_patches import EYE, MOUTH, READINGS
-from vasa_cli.decoder.refiner import WIDTH, PatchNet, assemble
+from vasa_cli.decoder.refiner import WIDTH, PatchNet, allowed, assemble
 from vasa_cli.training.refiner_pairs import Pairs
 
 EVERY = 100  # steps between lines of progress, and checkpoints
@@ -182,8 +182,9 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.rate * min(1.0, (self.step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * self.step / recipe.steps))
         planes, read, k = assemble(b.now, b.cover, b.read, b.rest, b.rest_cover, b.rest_read)
-        answer = self.net(planes, read) * self.border
-        weight = self.border * (1 + recipe.inside * F.interpolate(b.cover, scale_factor=2.0))
+        mask = allowed(b.cover, self.border)
+        answer = self.net(planes, read) * mask
+        weight = mask * (1 + recipe.inside * F.interpolate(b.cover, scale_factor=2.0))
         error = (b.now - b.real) * k + answer
         l1 = (error.abs() * weight).mean()
         steep = slopes(error, weight)
@@ -261,7 +262,7 @@ def apply(net: PatchNet, kind: str, pairs: Pairs, raw: bool = True) -> tuple[np.
     for index in np.array_split(np.arange(len(pairs)), max(1, len(pairs) // 32)):
         b = batch_of(pairs, index, raw)
         planes, read, k = assemble(b.now, b.cover, b.read, b.rest, b.rest_cover, b.rest_read)
-        done = (b.now + net(planes, read) / k * border).clamp(0, 1)
+        done = (b.now + net(planes, read) / k * allowed(b.cover, border)).clamp(0, 1)
         out.append(torch.stack([b.now, done, b.real]).permute(0, 1, 3, 4, 2).numpy())
     now, refined, real = np.concatenate(out, 1)
     return now, refined, real
