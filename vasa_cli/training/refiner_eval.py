@@ -85,7 +85,7 @@ def fit_colours(pairs: Pairs) -> Callable[[Pairs], np.ndarray]:
         mapped = (now * k) @ matrix[:3] + matrix[3]
         return np.asarray((now + (mapped / k - now) * _share(p)).clip(0, 1))
 
-    correct.__doc__ = f"inside @ {np.round(matrix, 2).tolist()}"
+    correct.__doc__ = f"inside @ {np.round(matrix.astype(float), 2).tolist()}"
     return correct
 
 
