@@ -370,7 +370,7 @@ of the public-domain portrait: [sweep_astronaut.webp](sweep_astronaut.webp).
 What was asked against what is seen: Pearson r and slope of the irises' place between the eye corners against the same
 measure of the requested vertices (bound 0.95); the eyes' opening at lids = 1 as a share of the photo's: the gap
 between the middles of the lids across the line of corners (bound 0.15), and their plain distance, which does not reach 0 (real
-people's closed eyes read 0.18 to 0.30 on the development clips);
+people's clear blinks read 0.18 to 0.30 on the development clips);
 r of lip opening and mouth width.
 """
     angles = """

@@ -193,13 +193,13 @@ class MouthLayer(torch.nn.Module):
         hole = ((deep[..., 0] / 0.30) ** 2 + ((deep[..., 1] - 0.10) / 0.26) ** 2).sqrt()
         flesh = _ramp(hole, 0.2, 1.3)[:, None]
         cavity = self.colours[0, :, None]
-        return cavity * (1 - flesh) + self.colours[2, :, None] * 0.30 * flesh
+        return cavity * (1 - flesh) + self.colours[2, :, None] * 0.36 * flesh
 
     def _tongue(self, colour: torch.Tensor, jaw: Rays, gap: torch.Tensor, lift: torch.Tensor) -> torch.Tensor:
         """A soft back behind the lower teeth; its raised tip comes forward and into the light."""
         up = _ramp(lift, 0.0, 0.06)  # (B,)
         x, y = jaw.at(TONGUE_BACK * (1 - 0.6 * up)).unbind(-1)
-        high = 0.035 + 0.055 * _ramp(gap, 0.02, 0.25) + lift  # (B,) IOD above the lower teeth's edge
+        high = 0.035 + 0.055 * _ramp(gap, 0.02, 0.25) + 0.08 * _ramp(gap, 0.16, 0.40) + lift  # (B,) IOD above the lower teeth's edge
         u = x / TONGUE_WIDE
         ridge = 0.03 - high[:, None] + (0.07 + 0.5 * lift[:, None]) * u**2
         down = y - ridge  # below its outline

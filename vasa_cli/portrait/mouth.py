@@ -10,6 +10,7 @@ from vasa_cli.portrait.photo_teeth import rows_of
 
 _TONGUE = np.array([0.70, 0.38, 0.37])  # albedo under white light
 _CAVITY = np.array([0.15, 0.040, 0.038])
+BRIGHT = 0.75  # mean light of a well lit face
 _SKIN = (50, 280, 205, 425, 152, 151)  # landmarks: cheeks, chin, forehead
 _SIDES = ((205, 187, 207, 212, 214), (425, 411, 427, 432, 434))  # cheeks beside the mouth, left and right of the picture
 _LIPS = (15, 16, 315, 85)
@@ -75,7 +76,9 @@ def mouth_layers(
     the right, teeth in a small opening against teeth in a wide one."""
     light = scene_light(square, landmarks, eye_white)
     left, right = sides(square, landmarks)
-    lights = np.clip(np.stack([light * left, light * right]), 0, 1.2)
+    # little light from in front finds its way into a mouth: dim faces' mouths are darker still
+    light_inside = light * np.clip(light.mean() / BRIGHT, 0.3, 1.0)
+    lights = np.clip(np.stack([light_inside * left, light_inside * right]), 0, 1.2)
     rows = rows_of(square, landmarks, codes, lights)
     lips = np.clip(_patches(square, landmarks, _LIPS).mean(0) / np.maximum(light, 0.05), 0, 1)
     tongue, gum, cavity = 0.5 * _TONGUE + 0.45 * lips, teeth.GUM.copy(), _CAVITY.copy()
