@@ -199,7 +199,7 @@ class MouthLayer(torch.nn.Module):
         """A soft back behind the lower teeth; its raised tip comes forward and into the light."""
         up = _ramp(lift, 0.0, 0.06)  # (B,)
         x, y = jaw.at(TONGUE_BACK * (1 - 0.6 * up)).unbind(-1)
-        high = 0.035 + 0.055 * _ramp(gap, 0.02, 0.25) + 0.08 * _ramp(gap, 0.16, 0.40) + lift  # (B,) IOD above the lower teeth's edge
+        high = 0.035 + 0.055 * _ramp(gap, 0.02, 0.25) + 0.08 * _ramp(gap, 0.16, 0.40) + lift  # (B,) IOD above the teeth
         u = x / TONGUE_WIDE
         ridge = 0.03 - high[:, None] + (0.07 + 0.5 * lift[:, None]) * u**2
         down = y - ridge  # below its outline
