@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from benchmark_decoder import decoder_parts
 from results import write_section
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,6 +93,8 @@ def in_process(photo: Path, sound: Path, cache: Path, folder: Path, repeats: int
     import numpy as np
 
     from vasa_cli import pipeline
+    from vasa_cli.decoder.refiner import Refiner
+    from vasa_cli.decoder.render import FaceDecoder
     from vasa_cli.device import resolve_device
     from vasa_cli.video.writer import VideoWriter
 
@@ -110,6 +113,15 @@ def in_process(photo: Path, sound: Path, cache: Path, folder: Path, repeats: int
     decoder = models.decoder(face, chosen, "float32", face.size)
     batch = 8 if chosen == "cpu" else 32
     rows.append(Row("decoder (frames)", median_of(repeats, lambda: [None for _ in decoder.frames(track, batch=batch)]), frames))
+    rows += [Row(f"– {part}", taken, frames) for part, taken in decoder_parts(decoder, track, batch)] if chosen == "cpu" else []
+    refined = FaceDecoder(face, device=chosen, refine=Refiner())  # its weights decide nothing about its speed
+    rows.append(
+        Row(
+            "decoder with a refiner (untrained)",
+            median_of(repeats, lambda: [None for _ in refined.frames(track, batch=batch)]),
+            frames,
+        )
+    )
     pictures = np.concatenate([block for _, block in zip(range(12), decoder.frames(track, batch=8), strict=False)])
 
     def write() -> None:

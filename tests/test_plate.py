@@ -64,8 +64,12 @@ def test_distance_shows_what_the_crop_cut_off(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(landmarks, "person_matte", lambda square: (square[..., 2] < 110).astype(np.float32))
     photo = np.full((600, 900, 3), 200, np.uint8)
     photo[150:, 200:700] = (160, 60, 20)
-    layer = surround(photo, Crop(194.0, 44.0, 1.0))
+    photo[:, 870:] = (40, 30, 20)  # the dark frame of a painting, which the model takes for somebody
+    inside = np.zeros((256, 256), np.float32)
+    inside[53:, 3:252] = 1
+    layer = surround(photo, Crop(194.0, 44.0, 1.0), inside)
     assert layer.shape == (SIDE, SIDE, 4)
     assert layer[190, 20, 3] == 0 and layer[190, 160, 3] == 255
+    assert layer[100:, (880 - 194 + 256) // 2, 3].max() == 0
     texel = layer[(400 - 44 + 256) // 2, (210 - 194 + 256) // 2, :3]  # a place of the photo beside the crop
     assert np.abs(texel.astype(int) - (160, 60, 20)).max() < 30

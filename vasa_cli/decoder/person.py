@@ -72,7 +72,7 @@ class PersonLayer(torch.nn.Module):
         self.register_buffer("surround", planes(face.surround))  # (1, 4, h, w)
         ramp = torch.from_numpy(regions.face_ramp(face.landmarks)).reshape(-1)
         keep = self._source_cells(face)
-        rim, border = (torch.from_numpy(a) for a in regions.beyond_border(keep.reshape(GRID, GRID).numpy()))
+        rim, border = (torch.from_numpy(a) for a in regions.beyond_border(self._matte(face)[0, 0].numpy()))
         # beyond the border, behind only, both sheets, front only: each sheet is one slice
         behind, front = keep & (ramp < 1), keep & (ramp > 0)
         order = torch.cat([border, *(torch.nonzero(m)[:, 0] for m in (behind & ~front, behind & front, front & ~behind))])
@@ -96,10 +96,14 @@ class PersonLayer(torch.nn.Module):
         self.register_buffer("cells", cells)
 
     @staticmethod
+    def _matte(face: FaceLatent) -> torch.Tensor:
+        """(1, 1, GRID, GRID) 0..1, the largest of each cell."""
+        return F.adaptive_max_pool2d(torch.from_numpy(face.person[..., 3].astype(np.float32))[None, None] / 255, GRID)
+
+    @staticmethod
     def _source_cells(face: FaceLatent) -> torch.Tensor:
         """Cells of the photo that are splatted: the person, a margin around the edge so that the flow goes on, no openings."""
-        alpha = torch.from_numpy(face.person[..., 3].astype(np.float32))[None, None] / 255
-        near = F.max_pool2d(F.adaptive_max_pool2d(alpha, GRID), 21, 1, 10)[0, 0] > 0.02
+        near = F.max_pool2d(PersonLayer._matte(face), 21, 1, 10)[0, 0] > 0.02
         return (near & ~torch.from_numpy(regions.apertures(face.landmarks))).reshape(-1)
 
     @staticmethod

@@ -11,7 +11,6 @@ from vasa_cli.portrait.latent import GRID, SIZE
 _RIM = (0.945, 0.96, 0.975, 0.99, 1.005)  # multiples of the face outline over which the front sheet fades out
 
 _RIM_WIDTH, _RIM_STEP = 64, 4  # crop pixels
-_MARGIN = 9  # cells by which the splatted cells reach beyond the person
 _DOME = 0.14  # height of the hair that an upper border cut off, of its width there
 
 
@@ -65,17 +64,22 @@ def face_ramp(landmarks: np.ndarray) -> np.ndarray:
     return np.mean([mask_inside(scaled_outline(landmarks, f)) for f in _RIM], axis=0).astype(np.float32)
 
 
-def beyond_border(near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places (R, 2) crop pixels around the crop, next to which the person `near` (GRID, GRID) bool is cut off, and the cell
+def beyond_border(person: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places (R, 2) crop pixels around the crop, next to which the matte `person` (GRID, GRID) 0..1 is cut off, and the cell
     (R,) at the border that each of them continues: a head that rises or tilts shows more than the photo has."""
+    import torch.nn.functional as F
+    from torch import from_numpy
+
+    solid = from_numpy((person > 0.5).astype(np.float32))[None, None]
+    near = F.max_pool2d(solid, 13, 1, 6)[0, 0].numpy() > 0  # a few cells more, so that the flow goes on beside the edge
     c = np.arange(-_RIM_WIDTH, SIZE + _RIM_WIDTH, _RIM_STEP) + _RIM_STEP / 2
     places = np.stack(np.meshgrid(c, c), -1).reshape(-1, 2)
     places = places[((places < 0) | (places > SIZE)).any(1)]
     x, y = (places * (GRID / SIZE)).astype(int).clip(0, GRID - 1).T
     kept = near[y, x]
-    hair = np.flatnonzero(near[0])
+    hair = np.flatnonzero(person[0] > 0.5)
     if len(hair):  # hair ends round, not as a column
-        middle, half = (hair[0] + hair[-1]) / 2 + 0.5, max((hair[-1] - hair[0] + 1) / 2 - _MARGIN, 4)
+        middle, half = (hair[0] + hair[-1]) / 2 + 0.5, (hair[-1] - hair[0] + 1) / 2
         across, up = (places[:, 0] * (GRID / SIZE) - middle) / half, -places[:, 1] * (GRID / SIZE) / (2 * _DOME * half)
         kept &= (up <= 0) | (across**2 + up**2 < 1)
     return places[kept].astype(np.float32), (y * GRID + x)[kept]

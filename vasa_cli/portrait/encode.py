@@ -101,7 +101,7 @@ def _tensors(
     canonical = ((points - codes.translation) @ codes.rotation) / codes.scale  # the photo's own shape, expression included
     return {
         "person": layers.person_layer(bare, alpha, layers.opening_masks(points, side)),
-        "surround": surround.surround(rgb, crop),
+        "surround": surround.surround(rgb, crop, alpha),
         "plate": layers.background_plate(layers.cut_square(rgb, crop, plate_side), alpha),
         "depth": volume.depth_map(canonical, *posed),
         "follow": volume.follow_map(canonical, *posed),
