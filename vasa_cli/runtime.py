@@ -32,7 +32,10 @@ class Models:
     ) -> FaceDecoder:
         """The decoder of this face; the last one is kept, for batches that are grouped by face."""
         from vasa_cli.decoder.render import FaceDecoder
+        from vasa_cli.device import reuse_memory
 
+        if device == "cpu":
+            reuse_memory()
         key = (
             face.pixel_hash,
             face.encoder_hash,
