@@ -6,7 +6,7 @@ turns away from the viewer; were face and ear one sheet, the flow between them w
 
 from __future__ import annotations
 
-from math import gcd
+from math import ceil, gcd
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from vasa_cli.portrait.latent import GRID, SIZE, FaceLatent
 SHARPNESS = 10.0  # of visibility: a surface 0.1 IOD nearer hides the one behind by e^1
 REACH = 1.75  # facial displacement dies out at this multiple of the face outline
 _STILL_RINGS = (1.42, 1.75, 2.3)  # multiples of the outline where the skin stands still relative to the head
+SEAM = 8.0  # crop pixels inside the crop's border at which the surroundings begin
 _BLOCK = 16  # cells; the face's window starts and ends at multiples of it
 
 
@@ -197,10 +198,23 @@ class PersonLayer(torch.nn.Module):
 
     def _draw_surround(self, rgba: torch.Tensor, pose: HeadPose) -> None:
         """Where a person farther away shows what the crop's border cut off: that part of the photo, into rgba (B, 4, S, S)."""
-        size = rgba.shape[-1]
-        anchor, zoom = pose.anchor[None, :, None, None], pose.zoom[:, None, None, None]
-        place = anchor + (self.cells - anchor) / zoom  # crop pixels
-        outside = ((place - SIZE / 2).abs().amax(1, keepdim=True) - (SIZE / 2 - 8)).div(6).clamp(0, 1) * (zoom < 0.999)
-        grid = ((_resize(place, (size, size)) + SIZE / 2) / SIZE - 1).permute(0, 2, 3, 1)
-        there = F.grid_sample(self.surround.expand(len(grid), -1, -1, -1), grid, padding_mode="border", align_corners=False)
-        rgba.lerp_(there, _resize(outside, (size, size)))
+        k, zoom = rgba.shape[-1] / SIZE, pose.zoom[:, None, None, None]
+        anchor = pose.anchor[None, :, None, None]
+        for y0, y1, x0, x1 in self._border_strips(pose, rgba.shape[-1]):
+            y, x = ((torch.arange(a, b, device=rgba.device) + 0.5) / k for a, b in ((y0, y1), (x0, x1)))
+            cells = torch.stack(torch.meshgrid(x, y, indexing="xy"))[None]  # (1, 2, h, w) crop pixels
+            place = anchor + (cells - anchor) / zoom
+            outside = ((place - SIZE / 2).abs().amax(1, keepdim=True) - (SIZE / 2 - SEAM)).div(6).clamp(0, 1) * (zoom < 0.999)
+            grid = ((place + SIZE / 2) / SIZE - 1).permute(0, 2, 3, 1)
+            there = F.grid_sample(self.surround.expand(len(grid), -1, -1, -1), grid, padding_mode="border", align_corners=False)
+            rgba[:, :, y0:y1, x0:x1].lerp_(there, outside)
+
+    @staticmethod
+    def _border_strips(pose: HeadPose, size: int) -> list[tuple[int, int, int, int]]:
+        """Rows and columns (y0, y1, x0, x1) of a picture of this size around the crop as it lies in the farthest frame."""
+        z, k = float(pose.zoom.min()), size / SIZE
+        (ax, ay), near, far = pose.anchor.tolist(), SEAM, SIZE - SEAM
+        x0, y0 = (min(max(ceil((a + (near - a) * z) * k) + 1, 0), size) for a in (ax, ay))
+        x1, y1 = (min(max(int((a + (far - a) * z) * k) - 1, 0), size) for a in (ax, ay))
+        strips = [(0, y0, 0, size), (y1, size, 0, size), (y0, y1, 0, x0), (y0, y1, x1, size)]
+        return [(a, b, c, d) for a, b, c, d in strips if b > a and d > c]
