@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vasa_cli.decoder.render import FaceDecoder
+from vasa_cli.motion.basis import DynamicsBasis
+from vasa_cli.portrait.latent import FaceLatent
+
 ROOT = Path(__file__).resolve().parents[1]
 SPEECH = ROOT / "vasa_cli" / "assets" / "demo_speech.flac"
 
@@ -73,6 +77,21 @@ def face(vasa: Vasa, astronaut: Path) -> Path:
     done = vasa("encode", astronaut, "--quiet")
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="module")
+def latent(face: Path) -> FaceLatent:
+    return FaceLatent.load(face)
+
+
+@pytest.fixture(scope="module")
+def decoder(latent: FaceLatent) -> FaceDecoder:
+    return FaceDecoder(latent)
+
+
+@pytest.fixture(scope="module")
+def basis() -> DynamicsBasis:
+    return DynamicsBasis.load()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -19,21 +17,6 @@ from vasa_cli.motion.track import MotionTrack
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.landmarks import mesh_in_square
 from vasa_cli.portrait.latent import SIZE, FaceLatent
-
-
-@pytest.fixture(scope="module")
-def latent(face: Path) -> FaceLatent:
-    return FaceLatent.load(face)
-
-
-@pytest.fixture(scope="module")
-def decoder(latent: FaceLatent) -> FaceDecoder:
-    return FaceDecoder(latent)
-
-
-@pytest.fixture(scope="module")
-def basis() -> DynamicsBasis:
-    return DynamicsBasis.load()
 
 
 def frame(decoder: FaceDecoder, z: np.ndarray, **pose: float) -> np.ndarray:

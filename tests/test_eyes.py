@@ -25,21 +25,6 @@ from vasa_cli.portrait.pixels import read_photo
 SKIN, WHITE, IRIS, LASH = (205, 160, 135), (240, 240, 242), (60, 110, 190), (60, 35, 25)
 
 
-@pytest.fixture(scope="module")
-def latent(face: Path) -> FaceLatent:
-    return FaceLatent.load(face)
-
-
-@pytest.fixture(scope="module")
-def decoder(latent: FaceLatent) -> FaceDecoder:
-    return FaceDecoder(latent)
-
-
-@pytest.fixture(scope="module")
-def basis() -> DynamicsBasis:
-    return DynamicsBasis.load()
-
-
 def frames(decoder: FaceDecoder, z: np.ndarray) -> np.ndarray:
     """(T, K) -> (T, 512, 512, 3), head at rest."""
     track = MotionTrack(np.zeros((len(z), 6), np.float32), z.astype(np.float32))

@@ -21,21 +21,6 @@ from vasa_cli.portrait.latent import FaceLatent
 GREEN, BLUE, MAGENTA = (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 1.0)
 
 
-@pytest.fixture(scope="module")
-def latent(face: Path) -> FaceLatent:
-    return FaceLatent.load(face)
-
-
-@pytest.fixture(scope="module")
-def decoder(latent: FaceLatent) -> FaceDecoder:
-    return FaceDecoder(latent)
-
-
-@pytest.fixture(scope="module")
-def basis() -> DynamicsBasis:
-    return DynamicsBasis.load()
-
-
 @pytest.fixture
 def painted(latent: FaceLatent) -> FaceDecoder:
     """Upper incisors green, lower ones blue, gums magenta, throat and tongue black: what is where can be counted."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from vasa_cli.decoder.render import FaceDecoder
@@ -14,16 +12,6 @@ from vasa_cli.decoder.shading import STRONGEST, ShadingModel, estimate_light
 from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.portrait.latent import FaceLatent
 from vasa_cli.training import shading_fit as sf
-
-
-@pytest.fixture(scope="module")
-def latent(face: Path) -> FaceLatent:
-    return FaceLatent.load(face)
-
-
-@pytest.fixture(scope="module")
-def basis() -> DynamicsBasis:
-    return DynamicsBasis.load()
 
 
 def test_the_photo_itself_is_not_shaded(latent: FaceLatent) -> None:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from vasa_cli.decoder.border import CALM, free_sides
+from vasa_cli.decoder.patches import planes
 from vasa_cli.decoder.render import FaceDecoder, Ground, to_bytes
 from vasa_cli.motion.track import MotionTrack
 from vasa_cli.portrait.latent import SIZE, TEXTURE, FaceLatent
@@ -59,7 +60,7 @@ class Canvas:
             self.still = rgba if ground is None else over(rgba, ground)
             self.ground = None if ground is None else self._square_of(ground, device)
         self.feather = feather(face, self.side)[:, :, : self.seen_h, : self.seen_w].to(device)
-        self.below = _planes(self._part(self.still), device)
+        self.below = planes(self._part(self.still)).to(device)
 
     def _part(self, picture: np.ndarray) -> np.ndarray:
         """The crop's part of a whole picture."""
@@ -68,7 +69,7 @@ class Canvas:
     def _square_of(self, ground: np.ndarray, device: str) -> torch.Tensor:
         part = self._part(ground)
         fit = ((0, self.side - part.shape[0]), (0, self.side - part.shape[1]), (0, 0))
-        return _resized(_planes(np.pad(part, fit, "edge"), device), self.decoded)
+        return _resized(planes(np.pad(part, fit, "edge")).to(device), self.decoded)
 
     def frames(self, decoder: FaceDecoder, track: MotionTrack, batch: int = 1) -> Iterator[np.ndarray]:
         """Yield (B, H, W, 3 or 4) uint8. The decoder is one of this face with paste=True and size `decoded`."""
@@ -86,11 +87,6 @@ class Canvas:
         colour = torch.lerp(self.below[:, :3] * self.below[:, 3:], head[:, :3] * head[:, 3:], self.feather)
         plain = torch.lerp(self.below[:, :3], head[:, :3], self.feather)
         return torch.cat([torch.where(alpha > 1e-3, colour / alpha.clamp_min(1e-3), plain), alpha], 1)
-
-
-def _planes(picture: np.ndarray, device: str) -> torch.Tensor:
-    """(H, W, C) uint8 -> (1, C, H, W) 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))).to(device).float()[None] / 255
 
 
 def _resized(planes: torch.Tensor, side: int) -> torch.Tensor:

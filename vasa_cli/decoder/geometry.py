@@ -40,10 +40,11 @@ def _within_sight(angles: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class HeadPose:
-    """Pose of a batch of frames. rotation (B, 3, 3), translation (B, 3) crop pixels, zoom (B,) of the whole person about
-    `anchor` (2,) or (B, 1, 2)."""
+    """Pose of a batch of frames. rotation (B, 3, 3) of directions; lay (B, 3, 3) of places: the same with depth grown; translation
+    (B, 3) crop pixels; zoom (B,) of the whole person about `anchor` (2,) or (B, 1, 2)."""
 
     rotation: torch.Tensor
+    lay: torch.Tensor
     translation: torch.Tensor
     zoom: torch.Tensor
     anchor: torch.Tensor
@@ -98,11 +99,11 @@ class HeadModel(torch.nn.Module):
         shift = torch.nn.functional.pad(z_pose[:, 3:5] * self.face_width, (0, 1))
         zoom = torch.exp(-z_pose[:, 5])
         anchor = self.anchor if self.border is None else self.leans[(zoom < 1).long()][:, None]
-        return HeadPose(rotation, self.rest_translation + shift, zoom, anchor)
+        return HeadPose(rotation, rotation @ self.relief, self.rest_translation + shift, zoom, anchor)
 
     def place(self, canonical: torch.Tensor, pose: HeadPose) -> torch.Tensor:
         """(B, N, 3) or (N, 3) canonical -> (B, N, 3) crop pixels before the zoom."""
-        return self.scale * canonical @ (pose.rotation @ self.relief).transpose(1, 2) + pose.translation[:, None]
+        return self.scale * canonical @ pose.lay.transpose(1, 2) + pose.translation[:, None]
 
     def carry(self, rest: torch.Tensor, placed: torch.Tensor, follow: torch.Tensor, pose: HeadPose) -> torch.Tensor:
         """Points of the photo, rest (N, 2), that would be at placed (B, N, 2) if they went along with the head fully, and go
@@ -114,5 +115,5 @@ class HeadModel(torch.nn.Module):
     def plane_maps(self, rest: torch.Tensor, pose: HeadPose) -> torch.Tensor:
         """(B, 2, 2): how a small flat piece facing forward in the photo (rotation `rest` (3, 3)) lies in the picture, zoom
         included."""
-        now = (pose.rotation @ self.relief)[:, :2, :2] * pose.zoom[:, None, None]
+        now = pose.lay[:, :2, :2] * pose.zoom[:, None, None]
         return now @ torch.linalg.inv(rest[:2, :2])

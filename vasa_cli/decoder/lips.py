@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from vasa_cli.decoder.patches import ramp
 from vasa_cli.portrait import topology as top
 
 ROUND = 0.8  # how far the edges of a wide-open mouth go from a lozenge to an oval
@@ -12,11 +13,6 @@ _ROWS = (0.55, 0.7, 0.85, 1.0)  # how far the rows of the lips, outer to inner, 
 _UNDER = ((17, 18), (84, 83), (314, 313), (181, 182), (405, 406), (91, 106), (321, 335))  # lower lip's edge and the skin below it
 _OVER = (186, 92, 165, 167, 164, 393, 391, 322, 410)  # the skin above each column of the upper lip
 KEPT = 0.5  # of the resting distance between lip and skin; linear dynamics fold the skin before a lip that goes far
-
-
-def _ramp(x: torch.Tensor, lo: float, hi: float) -> torch.Tensor:
-    t = ((x - lo) / (hi - lo)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
 
 
 class Lips(torch.nn.Module):
@@ -33,7 +29,7 @@ class Lips(torch.nn.Module):
         self.register_buffer("rest_above", neutral[list(top.LIPS_UPPER[0][1:-1]), 1] - neutral[list(_OVER), 1])  # (9,)
         x, y = neutral[:, 0] - neutral[top.CHIN, 0], neutral[:, 1]
         corner = (neutral[78, 1] + neutral[308, 1]) / 2
-        chin = _ramp(y, float(corner), float(neutral[18, 1])) * _ramp(-x.abs(), -0.8, -0.25)
+        chin = ramp(y, float(corner), float(neutral[18, 1])) * ramp(-x.abs(), -0.8, -0.25)
         chin[[i for rows in (top.LIPS_UPPER, top.LIPS_LOWER) for row in rows for i in row]] = 0
         self.register_buffer("chin", chin)  # (478,) how far each vertex goes down with the chin
 
@@ -64,7 +60,7 @@ class Lips(torch.nn.Module):
             height = sign * (inner[..., 1] - base)
             heights.append((height, height[:, 4:5].clamp_min(0) * (1 - t * t).clamp_min(0) ** 0.4))
         gap = heights[0][0][:, 4] + heights[1][0][:, 4]
-        share = ROUND * _ramp(gap / (2 * half), 0.3, 0.8)[:, None]
+        share = ROUND * ramp(gap / (2 * half), 0.3, 0.8)[:, None]
         for (height, oval), rows, sign in zip(heights, (top.LIPS_UPPER, top.LIPS_LOWER), (-1.0, 1.0), strict=True):
             out = sign * share * (oval - height).clamp_min(0)
             for row, along in zip(rows, _ROWS, strict=True):

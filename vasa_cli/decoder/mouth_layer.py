@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from vasa_cli.decoder.aperture import Opening, Patch, inside, outline_from, spline_matrix
 from vasa_cli.decoder.geometry import HeadPose
-from vasa_cli.decoder.patches import KNOT_SAMPLES, look_up
+from vasa_cli.decoder.patches import KNOT_SAMPLES, look_up, ramp
 from vasa_cli.portrait import teeth
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.latent import SIZE, FaceLatent
@@ -53,11 +53,6 @@ def _tip(angle: torch.Tensor) -> torch.Tensor:
     """(B,) -> (B, 3, 3): rotation about the x axis; positive takes what lies in front of the hinge down."""
     one, zero, c, s = torch.ones_like(angle), torch.zeros_like(angle), torch.cos(angle), torch.sin(angle)
     return torch.stack([one, zero, zero, zero, c, -s, zero, s, c], -1).view(-1, 3, 3)
-
-
-def _ramp(x: torch.Tensor, lo: float, hi: float) -> torch.Tensor:
-    t = ((x - lo) / (hi - lo)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
 
 
 class MouthLayer(torch.nn.Module):
@@ -116,7 +111,7 @@ class MouthLayer(torch.nn.Module):
 
     def _pixel(self, canonical: torch.Tensor, head: HeadPose) -> torch.Tensor:
         """(B, 3) -> (B, 2) pixels of the frame."""
-        placed = self.unit / self.k * torch.einsum("bij,bj->bi", head.rotation, canonical) + head.translation
+        placed = self.unit / self.k * torch.einsum("bij,bj->bi", head.lay, canonical) + head.translation
         return head.zoomed(placed[:, None, :2])[:, 0] * self.k
 
     def draw(
@@ -136,7 +131,7 @@ class MouthLayer(torch.nn.Module):
             return
         patch = self._patch(opening, size)
         cover, below, above = inside(opening, patch.points, max(1.0, 0.008 * self.unit))
-        cover = cover * _ramp(gap, 0.4 * SHOWN, 1.6 * SHOWN)[:, None]  # closed lips show nothing
+        cover = cover * ramp(gap, 0.4 * SHOWN, 1.6 * SHOWN)[:, None]  # closed lips show nothing
         skull, jaw = self.parts(patch.points, shape, head)
         iod = (self.unit * head.zoom)[:, None]
         lift = torch.zeros_like(gap) if tongue is None else tongue * self.jaw_drop(shape).clamp(0, 0.16)
@@ -163,8 +158,8 @@ class MouthLayer(torch.nn.Module):
         lift (B,) IOD that the tongue's tip is raised."""
         colour = self._throat(skull, below, above)
         colour = self._tongue(colour, jaw, gap, lift)
-        gums = _ramp(gap, 0.14, 0.22)  # (B,)
-        dim = torch.lerp(self.colours[5], torch.ones_like(self.colours[5]), _ramp(gap, 0.06, 0.16)[:, None])[
+        gums = ramp(gap, 0.14, 0.22)  # (B,)
+        dim = torch.lerp(self.colours[5], torch.ones_like(self.colours[5]), ramp(gap, 0.06, 0.16)[:, None])[
             ..., None
         ]  # (B, 3, 1)
         for texture, rays, span in ((self.lower, jaw, teeth.LOWER_Y), (self.upper, skull, teeth.UPPER_Y)):
@@ -191,22 +186,22 @@ class MouthLayer(torch.nn.Module):
         """Flesh near the lips and cheeks, dark behind."""
         deep = skull.at(torch.full_like(skull.slope[:, 0], 0.45))
         hole = ((deep[..., 0] / 0.30) ** 2 + ((deep[..., 1] - 0.10) / 0.26) ** 2).sqrt()
-        flesh = _ramp(hole, 0.2, 1.3)[:, None]
+        flesh = ramp(hole, 0.2, 1.3)[:, None]
         cavity = self.colours[0, :, None]
         return cavity * (1 - flesh) + self.colours[2, :, None] * 0.36 * flesh
 
     def _tongue(self, colour: torch.Tensor, jaw: Rays, gap: torch.Tensor, lift: torch.Tensor) -> torch.Tensor:
         """A soft back behind the lower teeth; its raised tip comes forward and into the light."""
-        up = _ramp(lift, 0.0, 0.06)  # (B,)
+        up = ramp(lift, 0.0, 0.06)  # (B,)
         x, y = jaw.at(TONGUE_BACK * (1 - 0.6 * up)).unbind(-1)
-        high = 0.035 + 0.055 * _ramp(gap, 0.02, 0.25) + 0.08 * _ramp(gap, 0.16, 0.40) + lift  # (B,) IOD above the teeth
+        high = 0.035 + 0.055 * ramp(gap, 0.02, 0.25) + 0.08 * ramp(gap, 0.16, 0.40) + lift  # (B,) IOD above the teeth
         u = x / TONGUE_WIDE
         ridge = 0.03 - high[:, None] + (0.07 + 0.5 * lift[:, None]) * u**2
         down = y - ridge  # below its outline
-        alpha = _ramp(down, -0.02, 0.02)[:, None] * _ramp(1.2 - u.abs(), 0, 0.3)[:, None]
-        form = 0.40 + 0.60 * _ramp(down, -0.02, 0.08) - 0.22 * u**2
-        form = form - 0.05 * (1 - up[:, None]) * torch.exp(-((x / 0.018) ** 2)) * _ramp(down, 0.0, 0.05)
-        bright = 0.45 + 0.50 * torch.maximum(_ramp(gap, 0.02, 0.2), 0.7 * up)
+        alpha = ramp(down, -0.02, 0.02)[:, None] * ramp(1.2 - u.abs(), 0, 0.3)[:, None]
+        form = 0.40 + 0.60 * ramp(down, -0.02, 0.08) - 0.22 * u**2
+        form = form - 0.05 * (1 - up[:, None]) * torch.exp(-((x / 0.018) ** 2)) * ramp(down, 0.0, 0.05)
+        bright = 0.45 + 0.50 * torch.maximum(ramp(gap, 0.02, 0.2), 0.7 * up)
         lit = form.clamp_min(0.1) * bright[:, None]
         return colour * (1 - alpha) + self.colours[1, :, None] * self._light(u.clamp(-1, 1) * 0.5) * lit[:, None] * alpha
 
@@ -225,12 +220,12 @@ class MouthLayer(torch.nn.Module):
         u = (t * root + torch.asinh(t)) / (4 * a)
         v = (ly + sy * z - span[0]) / (span[1] - span[0]) * 2 - 1
         five = look_up(texture, torch.stack([u / teeth.HALF_ARC, v], -1))
-        within = _ramp(inner, 0.02, 0.25) * (1.02 - (u / teeth.HALF_ARC).abs()).clamp(0, 0.02) * 50
+        within = ramp(inner, 0.02, 0.25) * (1.02 - (u / teeth.HALF_ARC).abs()).clamp(0, 0.02) * 50
         alpha = five[:, 3:4] * (within * (v.abs() < 1))[:, None]
         gum = five[:, 4:5] * gums[:, None, None]
         colour = five[:, :3] * (1 - gum) + self.colours[2, :, None] * gum
         facing = torch.stack([t / root, -1 / root], 1)  # (B, 2, P): x and z of the outward normal
         side = torch.einsum("bj,bjp->bp", rays.turn[:, 0, ::2], facing)
         front = -torch.einsum("bj,bjp->bp", rays.turn[:, 2, ::2], facing)
-        lit = (0.30 + 0.70 * front.clamp(0, 1)) * (1 - 0.70 * _ramp(z, 0.03, 0.25))
+        lit = (0.30 + 0.70 * front.clamp(0, 1)) * (1 - 0.70 * ramp(z, 0.03, 0.25))
         return colour * self._light(side) * lit[:, None] ** self._warmth(0.4), alpha

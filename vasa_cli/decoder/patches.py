@@ -18,3 +18,9 @@ def look_up(texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
     """texture (1, C, h, w), uv (B, P, 2) in -1..1 -> (B, C, P)."""
     b = len(uv)
     return F.grid_sample(texture.expand(b, -1, -1, -1), uv[:, :, None], padding_mode="border", align_corners=False)[..., 0]
+
+
+def ramp(x: torch.Tensor, lo: float, hi: float) -> torch.Tensor:
+    """0 up to lo, 1 from hi on, a smooth step between."""
+    t = ((x - lo) / (hi - lo)).clamp(0, 1)
+    return t * t * (3 - 2 * t)
