@@ -40,8 +40,8 @@ def _within_sight(angles: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class HeadPose:
-    """Pose of a batch of frames. rotation (B, 3, 3) of directions; lay (B, 3, 3) of places: the same with depth grown; translation
-    (B, 3) crop pixels; zoom (B,) of the whole person about `anchor` (2,) or (B, 1, 2)."""
+    """Pose of a batch of frames. rotation (B, 3, 3) of directions; lay (B, 3, 3) of places: the same with depth grown;
+    translation (B, 3) crop pixels; zoom (B,) of the whole person about `anchor` (2,) or (B, 1, 2)."""
 
     rotation: torch.Tensor
     lay: torch.Tensor
