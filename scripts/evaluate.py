@@ -67,7 +67,7 @@ def acted_motion(name: str, frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Pose (T, 6) and dynamics (T, K) of a tracked clip, its head turns scaled to reach +-MAX_TURN degrees."""
     from vasa_cli.training.motion_data import load_sequences
 
-    both = [s for held in (False, True) for s in load_sequences(SHARED / "data", ("liveportrait",), held_out=held)]
+    both = [s for part in ("train", "test") for s in load_sequences(SHARED / "data", ("liveportrait",), part=part)]
     clip = next(s for s in both if s.name == name)
     pose = clip.pose[:frames].copy()
     turn = np.degrees(np.abs(pose[:, 0]).max())

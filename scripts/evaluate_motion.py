@@ -124,8 +124,8 @@ def main() -> None:
 
     torch.set_num_threads(1)
     basis, encoder = DynamicsBasis.load(), SpeechEncoder.from_weights(args.weights)
-    grid = load_sequences(args.data, ("grid_s1",), held_out=True)[:: args.grid_step]
-    strangers = load_sequences(args.data, ("strangers",), held_out=True)
+    grid = load_sequences(args.data, ("grid_s1",), part="test")[:: args.grid_step]
+    strangers = load_sequences(args.data, ("strangers",), part="test")
     tests = {
         "GRID, held out": [Heard(c, encoder.features(load_speech(c.audio).samples), "grid") for c in grid if c.audio],
         "strangers": [Heard(c, encoder.features(load_speech(c.audio).samples), c.name) for c in strangers if c.audio],
@@ -166,8 +166,8 @@ def main() -> None:
             seconds, frames = seconds + time.perf_counter() - began, frames + len(track)
             _, peaks = open_eyes(track.dynamics, basis)
             made.append(liveliness(track.pose, track.dynamics, len(peaks)))
-    clips = load_sequences(args.data, ("liveportrait", "strangers"), held_out=True) + load_sequences(
-        args.data, ("liveportrait",), held_out=False
+    clips = load_sequences(args.data, ("liveportrait", "strangers"), part="test") + load_sequences(
+        args.data, ("liveportrait",), part="train"
     )
     tracked = [liveliness(c.pose, c.dynamics, len(open_eyes(c.dynamics, basis)[1])) for c in clips if len(c.pose) >= 75]
     lines += [

@@ -39,11 +39,11 @@ class Person:
     displacement: np.ndarray
 
 
-def read_sources(data: Path, held_out: bool, grid_step: int) -> list[Clip]:
+def read_sources(data: Path, part: str, grid_step: int) -> list[Clip]:
     """Clips of all landmark sources; GRID, one person, is thinned to every grid_step-th clip."""
     out = []
     for source in ("grid_s1", "anitalker", "liveportrait", "strangers"):
-        out += [read_clip(p) for p in clip_paths(data, source, held_out=held_out)[:: grid_step if source == "grid_s1" else 1]]
+        out += [read_clip(p) for p in clip_paths(data, source, part=part)[:: grid_step if source == "grid_s1" else 1]]
     return out
 
 
@@ -163,7 +163,7 @@ def main() -> None:
     args = parser.parse_args()
     config = fit.BasisConfig()
 
-    clips = read_sources(args.data, False, args.grid_step)
+    clips = read_sources(args.data, "train", args.grid_step)
     first = clips[0].landmarks.mean(0)
     mirror = fit.mirror_map((first - first.mean(0)) / np.linalg.norm(first[33] - first[263]))
     shape = fit.align_people(
@@ -204,7 +204,7 @@ def main() -> None:
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, str(args.out / "basis.safetensors"), metadata=meta)
     (args.out / "basis.safetensors").chmod(0o644)
     registry.record("basis", root=args.out)
-    scores = residuals(aligned(read_sources(args.data, True, 2), basis, masks, field), basis)
+    scores = residuals(aligned(read_sources(args.data, "test", 2), basis, masks, field), basis)
     report(basis, scores, float(shape[14, 1] - shape[13, 1]), ROOT / "docs" / "results_basis.md")
     print((ROOT / "docs" / "results_basis.md").read_text())
 

@@ -161,8 +161,8 @@ def main() -> None:
     weights = "smoke" if args.size == "smoke" else "default"
     raw = motion_features.mel_features if args.features == "mel" else partial(motion_features.speech_features, weights=weights)
     extract = motion_features.cached(raw, args.work / f"features_{args.features}{args.feature_cache}")
-    grid = load_sequences(args.data, ("grid_s1",), held_out=False, cache=args.work)[: args.limit or None]
-    lively = load_sequences(args.data, ("anitalker", "liveportrait"), held_out=False, cache=args.work)
+    grid = load_sequences(args.data, ("grid_s1",), part="train", cache=args.work)[: args.limit or None]
+    lively = load_sequences(args.data, ("anitalker", "liveportrait"), part="train", cache=args.work)
     spoken = talks(grid, extract, args.versions, 1.0, basis)
     others = talks(lively, extract, args.versions, args.others_weight, basis)
     if not args.no_rig:
@@ -181,8 +181,8 @@ def main() -> None:
     print(json.dumps({"parameters": sum(p.numel() for p in network.parameters()), **asdict(config), **asdict(plan)}), flush=True)
 
     tests = {
-        "grid": listen(load_sequences(args.data, ("grid_s1",), held_out=True, cache=args.work)[::4], extract),
-        "strangers": listen(load_sequences(args.data, ("strangers",), held_out=True, cache=args.work), extract),
+        "grid": listen(load_sequences(args.data, ("grid_s1",), part="test", cache=args.work)[::4], extract),
+        "strangers": listen(load_sequences(args.data, ("strangers",), part="test", cache=args.work), extract),
     }
 
     voice = hear(grid[::4] + lively, extract, args.versions, pool.stats, weights if args.features == "speech" else "")

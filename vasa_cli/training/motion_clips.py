@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 SOURCES = ("grid_s1", "anitalker", "liveportrait", "strangers")
+PARTS = ("train", "sync", "test")
 HELD_OUT = {"anitalker": ("aiface3-speech4",), "liveportrait": ("d3", "d19", "s18")}
 
 
@@ -37,20 +38,29 @@ def read_clip(path: Path) -> Clip:
     return Clip(path.stem, path.parent.name, marks, z["time"], float(z["fps"]), size, audio if audio.is_file() else None)
 
 
-def clip_paths(data: Path, source: str, *, held_out: bool | None = None) -> list[Path]:
-    """Sorted npz files of a source; held_out True or False picks the part kept from training, or the rest.
+def grid_part(index: int) -> str:
+    """Which part of GRID a clip is in, by its place in sorted order: seven of ten train the generator, two the metric nets
+    (own-sync, which must judge by clips the generator never saw), one nothing.
+    """
+    place = index % 10
+    return "test" if place == 9 else "sync" if place >= 7 else "train"
 
-    GRID: every tenth clip (sorted index % 10 == 9) is held out; strangers are all held out; of the lively sources a few clips
-    are.
+
+def clip_paths(data: Path, source: str, *, part: str | None = None) -> list[Path]:
+    """Sorted npz files of a source; part "train", "sync" or "test" (kept from everything), None for all.
+
+    Only GRID has a "sync" part. Strangers are all "test"; of the lively sources a few clips are.
     """
     paths = sorted((data / source).glob("*.npz"))
-    if held_out is None:
+    if part is None:
         return paths
+    if part not in PARTS:
+        raise ValueError(f"unknown part {part!r}; there are {', '.join(PARTS)}")
     if source == "grid_s1":
-        return [p for i, p in enumerate(paths) if (i % 10 == 9) == held_out]
+        return [p for i, p in enumerate(paths) if grid_part(i) == part]
     if source == "strangers":
-        return paths if held_out else []
-    return [p for p in paths if (p.stem in HELD_OUT.get(source, ())) == held_out]
+        return paths if part == "test" else []
+    return [p for p in paths if ("test" if p.stem in HELD_OUT.get(source, ()) else "train") == part]
 
 
 def resample(values: np.ndarray, time: np.ndarray, fps: float = 25.0) -> np.ndarray:

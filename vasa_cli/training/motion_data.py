@@ -90,13 +90,15 @@ def open_eyes(z: np.ndarray, basis: DynamicsBasis) -> tuple[np.ndarray, list[int
     return out, peaks
 
 
-def load_sequences(data: Path, sources: tuple[str, ...], *, held_out: bool, cache: Path | None = None) -> list[Sequence]:
-    """Sequences without features, cached on disk (they depend on the basis only)."""
+def load_sequences(data: Path, sources: tuple[str, ...], *, part: str, cache: Path | None = None) -> list[Sequence]:
+    """Sequences of one part ("train", "sync", "test"; see `clip_paths`) without features, cached on disk (they depend on the
+    basis only).
+    """
     basis = DynamicsBasis.load()
     masks = region_masks(basis.mean_shape, 0.07)
-    key = hashlib.sha256(basis.directions.tobytes() + repr((sources, held_out)).encode()).hexdigest()[:12]
+    key = hashlib.sha256(basis.directions.tobytes() + repr((sources, part)).encode()).hexdigest()[:12]
     file = cache / f"sequences_{key}.npz" if cache else None
-    paths = [p for s in sources for p in clip_paths(data, s, held_out=held_out)]
+    paths = [p for s in sources for p in clip_paths(data, s, part=part)]
     if file and file.is_file():
         z = np.load(file)
         stored = {p: [z[f"{p.parent.name}/{p.stem}/{k}"] for k in ("pose", "z", "lips")] for p in paths}
