@@ -20,7 +20,7 @@ from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.model import MotionModel, Statistics, to_tensors
 from vasa_cli.motion.silence import VoiceActivity
 from vasa_cli.motion.transformer import MotionConfig, MotionTransformer, paper_size
-from vasa_cli.motion.windows import SamplerConfig
+from vasa_cli.motion.windows import ControlConditions, SamplerConfig, generate_windows
 from vasa_cli.training import motion_features
 from vasa_cli.training.lags import lag_of
 from vasa_cli.training.motion_clips import clip_paths
@@ -29,6 +29,7 @@ from vasa_cli.training.motion_eval import score, speak
 from vasa_cli.training.motion_pool import POSE, Talk, build_pool, lip_functionals, lively_motion
 from vasa_cli.training.motion_rig import rig_mouths
 from vasa_cli.training.motion_taught import fit_mouths, taught
+from vasa_cli.training.motion_batches import BatchConfig
 from vasa_cli.training.motion_train import TrainConfig, train
 from vasa_cli.training.motion_voice import fit_voice, loud_frames, with_silence
 from vasa_cli.weights import registry
@@ -154,6 +155,36 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def manner(model: MotionModel, clips: list[Sequence]) -> str:
+    """Sizes of the head's and the eyes' own motion, and how well they follow a request, for the log."""
+    features = np.concatenate([c.features for c in clips if c.features is not None])
+    n = len(features)
+    gaze = np.tile(np.radians([[12.0, -8.0]]), (n, 1)).astype(np.float32)
+    asked = ControlConditions(gaze, np.full(n, 0.2, np.float32), np.zeros((n, 7), np.float32))
+    with torch.no_grad():
+        made = generate_windows(model, features, asked, seed=0, config=SamplerConfig())
+    std = np.degrees(made[:, :3].std(0))
+    return (
+        f"head std {std[0]:.1f} {std[1]:.1f} {std[2]:.1f} deg, speed {np.degrees(np.abs(np.diff(made[:, :3], axis=0))).sum(1).mean():.2f}; "
+        f"gaze mean {np.degrees(made[:, POSE : POSE + 2].mean(0)).round(1)} of 12, -8, std {np.degrees(made[:, POSE : POSE + 2].std(0)).round(1)}; "
+        f"distance {made[:, 5].mean():.3f} of 0.2, std {made[:, 5].std():.3f}"
+    )
+
+
+def plan_of(args: argparse.Namespace) -> TrainConfig:
+    """--set KEY=VALUE goes to whichever of the two configurations has the field."""
+    pairs = dict(pair.split("=") for pair in args.set)
+    data = BatchConfig(batch=args.batch)
+    for config in (data, TrainConfig()):
+        unknown = set(pairs) - {f for c in (data, TrainConfig()) for f in asdict(c)}
+        if unknown:
+            raise SystemExit(f"--set: unknown {', '.join(sorted(unknown))}")
+        changed = {k: type(getattr(config, k))(float(v)) for k, v in pairs.items() if k in asdict(config)}
+        if config is data:
+            data = replace(data, **changed)
+    return replace(TrainConfig(steps=args.steps, data=data), **changed)
+
+
 def main() -> None:
     args = parse()
     torch.set_num_threads(1)
@@ -176,8 +207,7 @@ def main() -> None:
         config = replace(config, width=32, layers=1, heads=2, hidden=64)
     torch.manual_seed(0)
     network = MotionTransformer(config)
-    fields = {k: type(getattr(TrainConfig(), k))(float(v)) for k, v in (pair.split("=") for pair in args.set)}
-    plan = TrainConfig(steps=args.steps, batch=args.batch, **fields)
+    plan = plan_of(args)
     print(json.dumps({"parameters": sum(p.numel() for p in network.parameters()), **asdict(config), **asdict(plan)}), flush=True)
 
     tests = {
@@ -192,21 +222,16 @@ def main() -> None:
     def evaluate(average: MotionTransformer, step: int) -> None:
         model = MotionModel(average, pool.stats, voice, settings)
         for name, clips in tests.items():
-            for cfg in (
-                SamplerConfig(steps=6),
-                SamplerConfig(steps=6, mouth_temperature=0.0),
-                SamplerConfig(steps=6, mouth_temperature=0.0, audio_guidance=0.0),
-            ):
-                s = score(
-                    speak(model, clips, basis, cfg, 0),
-                    [c.lips for c in clips],
-                    [name if name == "grid" else c.name for c in clips],
-                )
+            for cfg in (SamplerConfig(), SamplerConfig(steps=4, audio_guidance=0.0)):
+                made = speak(model, clips, basis, cfg, 0)
+                real = [c.lips for c in clips]
+                own, one = (score(made, real, groups) for groups in ([c.name for c in clips], [name] * len(clips)))
                 print(
-                    f"  {step} {name:9} tau {cfg.mouth_temperature} guidance {cfg.audio_guidance}  "
-                    f"opening {s.opening:.3f} (zero lag {s.opening_zero:.3f})  width {s.width:.3f}",
+                    f"  {step} {name:9} steps {cfg.steps} guidance {cfg.audio_guidance}  lag a clip: opening "
+                    f"{own.opening:.3f} width {own.width:.3f}; one lag: {one.opening:.3f} {one.width:.3f}; zero {one.opening_zero:.3f}",
                     flush=True,
                 )
+        print(f"  {step} {manner(model, tests['strangers'])}", flush=True)
         if args.out:
             save(model, args.out, weights)
 

@@ -13,7 +13,9 @@ from vasa_cli.motion.transformer import MotionConfig, MotionTransformer
 from vasa_cli.training.motion_data import Sequence, open_eyes
 from vasa_cli.training.motion_eval import score
 from vasa_cli.training.motion_pool import Pool, Talk, build_pool, lip_functionals, mirror_matrix
-from vasa_cli.training.motion_train import Batches, TrainConfig, lookup, loss_of, train
+from vasa_cli.training.motion_batches import OVERLAP, BatchConfig, Batches, lookup
+from vasa_cli.training.motion_controls import control_responses, random_curves
+from vasa_cli.training.motion_train import TrainConfig, loss_of, own_past, train
 
 F = 5
 
@@ -46,8 +48,8 @@ def test_both_objectives_train_down(objective: str, pool: Pool, basis: DynamicsB
     network = MotionTransformer(
         MotionConfig(features=F, motion=6 + basis.size, width=32, layers=1, heads=2, hidden=64, objective=objective)
     )
-    plan = TrainConfig(steps=60, batch=8, rate=3e-3, warmup=5)
-    fixed = [Batches(pool, network.config, TrainConfig(batch=16, seed=9)).draw() for _ in range(2)]
+    plan = TrainConfig(steps=60, rate=3e-3, warmup=5, data=BatchConfig(batch=8))
+    fixed = [Batches(pool, network.config, BatchConfig(batch=16, seed=9)).draw() for _ in range(2)]
 
     def measure(net: MotionTransformer) -> float:
         torch.manual_seed(5)
@@ -61,21 +63,68 @@ def test_both_objectives_train_down(objective: str, pool: Pool, basis: DynamicsB
 
 def test_a_run_resumes_where_it_stopped(pool: Pool, basis: DynamicsBasis, tmp_path: Path) -> None:
     config = MotionConfig(features=F, motion=6 + basis.size, width=16, layers=1, heads=2, hidden=16)
-    train(MotionTransformer(config), pool, TrainConfig(steps=4, batch=2), tmp_path, log=lambda _: None, every=4)
+    train(MotionTransformer(config), pool, TrainConfig(steps=4, data=BatchConfig(batch=2)), tmp_path, log=lambda _: None, every=4)
     assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 4
-    train(MotionTransformer(config), pool, TrainConfig(steps=6, batch=2), tmp_path, log=lambda _: None, every=2)
+    train(MotionTransformer(config), pool, TrainConfig(steps=6, data=BatchConfig(batch=2)), tmp_path, log=lambda _: None, every=2)
     assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 6
 
 
 def test_batches_hold_what_they_claim(pool: Pool, basis: DynamicsBasis) -> None:
     config = MotionConfig(features=F, motion=6 + basis.size)
-    motion, conditions, frames, weight = Batches(pool, config, TrainConfig(batch=64, drop_past=0.5)).draw()
-    assert motion.shape == (64, 50, 6 + basis.size) and conditions.audio.shape == (64, 50, F) and frames.shape == (64, 50)
-    assert torch.isfinite(motion).all() and (weight == 1).all()
+    draw = Batches(pool, config, BatchConfig(batch=64, drop_past=0.5)).draw()
+    motion, conditions = draw.motion, draw.conditions
+    assert motion.shape == (64, 50, 6 + basis.size) and conditions.audio.shape == (64, 50, F) and draw.frames.shape == (64, 50)
+    assert conditions.gaze.shape == (64, 60, 2) and conditions.emotion.shape == (64, 60, 7)
+    assert torch.isfinite(motion).all() and (draw.weight == 1).all() and draw.before is None
     assert 0.1 < conditions.past_given.float().mean() < 0.7
     assert 0.8 < conditions.control_given.float().mean() < 1.0
     assert (~conditions.audio_given).any() and conditions.audio_given.any()
     assert motion[:, :, :6].std() > 0.1  # heads are grafted on
+
+
+def test_targets_carry_the_controls_that_are_given(pool: Pool, basis: DynamicsBasis) -> None:
+    """The gaze and the distance that a window is conditioned on are in the motion that is asked of the network."""
+    config = MotionConfig(features=F, motion=6 + basis.size)
+    draw = Batches(pool, config, BatchConfig(batch=64)).draw()
+    motion = draw.motion * torch.from_numpy(pool.stats.motion_std) + torch.from_numpy(pool.stats.motion_mean)
+    here = slice(config.past, None)
+    assert torch.corrcoef(torch.stack([motion[:, :, 6].flatten(), draw.conditions.gaze[:, here, 0].flatten()]))[0, 1] > 0.8
+    assert torch.corrcoef(torch.stack([motion[:, :, 5].flatten(), draw.conditions.distance[:, here, 0].flatten()]))[0, 1] > 0.8
+    assert draw.conditions.emotion.sum(-1).max() <= 1 + 1e-5 and (draw.conditions.emotion > 0).any()
+
+
+def test_random_controls_stay_in_range() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [random_curves(60, (1, 1, 1), rng) for _ in range(60)]
+    assert max(np.abs(c.gaze[:, 0]).max() for c in drawn) <= 30 and max(np.abs(c.gaze[:, 1]).max() for c in drawn) <= 25
+    assert min(c.distance.min() for c in drawn) >= 0.6 and max(c.distance.max() for c in drawn) <= 1.8
+    assert any(np.ptp(c.gaze[:, 0]) > 1 for c in drawn) and any(np.ptp(c.gaze[:, 0]) == 0 for c in drawn)
+
+
+def test_the_controls_direct_path_starts_exact(pool: Pool, basis: DynamicsBasis) -> None:
+    """An untrained network already puts gaze and distance where they are asked for (and training goes on from there)."""
+    network = MotionTransformer(MotionConfig(features=F, motion=6 + basis.size, width=16, layers=1, heads=2, hidden=16)).eval()
+    std = torch.from_numpy(pool.stats.motion_std)
+    network.begin_controls([torch.from_numpy(r) / std[:, None] for r in control_responses(basis, pool.stats.lids_per_gaze)])
+    draw = Batches(pool, network.config, BatchConfig(batch=4, drop_control=0.0)).draw()
+    with torch.no_grad():
+        out = network(torch.zeros_like(draw.motion), torch.zeros(4), draw.conditions) * std
+    assert torch.allclose(out[:, :, 5], draw.conditions.distance[:, 10:, 0], atol=1e-4)
+    assert torch.allclose(out[:, :, 6:8], draw.conditions.gaze[:, 10:], atol=1e-4)
+
+
+def test_own_past_is_the_end_of_the_window_before(pool: Pool, basis: DynamicsBasis) -> None:
+    """The network's own past differs from the recorded one, and continues the window before at the frames that generation uses."""
+    network = MotionTransformer(MotionConfig(features=F, motion=6 + basis.size, width=16, layers=1, heads=2, hidden=16))
+    draw = Batches(pool, network.config, BatchConfig(batch=4)).draw(before=True)
+    assert draw.before is not None and not draw.before.past_given.any()
+    inside = draw.conditions.past_given
+    k, end = network.config.past, network.config.window - OVERLAP
+    assert torch.allclose(draw.before.audio[:, end - k : end][inside], draw.conditions.past_audio[inside])
+    own = own_past(network, draw, 2)
+    assert own.conditions.past_motion.shape == draw.conditions.past_motion.shape
+    assert not torch.allclose(own.conditions.past_motion, draw.conditions.past_motion)
+    assert torch.equal(own.conditions.past_audio, draw.conditions.past_audio)
 
 
 def test_mirror_is_an_involution_and_keeps_the_opening(basis: DynamicsBasis) -> None:

@@ -59,6 +59,14 @@ def add_controls(parts: Parts, curves: ControlCurves, basis: DynamicsBasis, lids
     return Parts(pose, z)
 
 
+def control_offsets(curves: ControlCurves, basis: DynamicsBasis, lids_per_gaze: np.ndarray) -> np.ndarray:
+    """(T, D) what the controls add to a face at rest: pose, then dynamics, in natural units."""
+    n = len(curves)
+    nothing = Parts(np.zeros((n, 6), np.float32), np.zeros((n, basis.size), np.float32))
+    moved = add_controls(nothing, curves, basis, lids_per_gaze)
+    return np.concatenate([moved.pose, moved.dynamics], 1).astype(np.float32)
+
+
 def smooth_track(x: np.ndarray, half: int) -> np.ndarray:
     """Hann-weighted moving average over 2 half + 1 frames along time; the ends are extended. (T, C) -> (T, C)"""
     if half < 1 or len(x) < 2:

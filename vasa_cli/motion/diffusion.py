@@ -7,8 +7,10 @@ deterministic once the noise is drawn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -18,6 +20,9 @@ Denoiser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (x (B, W, D),
 
 class Objective(Protocol):
     """What training and sampling need to know."""
+
+    def level(self, u: torch.Tensor) -> torch.Tensor:
+        """Share of the clean motion in the noisy one at time u (any shape)."""
 
     def noisy(
         self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor, pace: torch.Tensor | None = None
@@ -31,7 +36,7 @@ class Objective(Protocol):
         """Noise (B, W, D) -> motion (B, W, D)."""
 
 
-def _levels_of(t: torch.Tensor, pace: torch.Tensor | None) -> torch.Tensor:
+def levels_of(t: torch.Tensor, pace: torch.Tensor | None) -> torch.Tensor:
     """(B,) -> (B, 1, D) or (B, 1, 1): each number's own time."""
     column = t[:, None, None]
     return column if pace is None else column * pace.to(t.device)
@@ -46,6 +51,9 @@ class X0Diffusion:
 
     t_min: float = 0.02
 
+    def level(self, u: torch.Tensor) -> torch.Tensor:
+        return self._levels(u)[0]
+
     def _levels(self, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         angle = t.clamp(self.t_min, 1.0) * (torch.pi / 2)
         return angle.sin(), angle.cos()
@@ -53,7 +61,7 @@ class X0Diffusion:
     def noisy(
         self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor, pace: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        a, s = self._levels(_levels_of(t, pace))
+        a, s = self._levels(levels_of(t, pace))
         return a * x0 + s * noise, x0
 
     def clean(self, output: torch.Tensor, x: torch.Tensor, t: torch.Tensor, pace: torch.Tensor | None = None) -> torch.Tensor:
@@ -65,8 +73,8 @@ class X0Diffusion:
         for i in range(steps):
             t = torch.full((len(x),), i / steps, device=x.device)
             x0 = network(x, t)
-            a, s = self._levels(_levels_of(t, pace))
-            a2, s2 = self._levels(_levels_of(t + 1 / steps, pace))
+            a, s = self._levels(levels_of(t, pace))
+            a2, s2 = self._levels(levels_of(t + 1 / steps, pace))
             x = x0 if i + 1 == steps else a2 * x0 + s2 * (x - a * x0) / s
         return x
 
@@ -75,14 +83,17 @@ class X0Diffusion:
 class FlowMatching:
     """Predicts the velocity of the straight path from noise to motion (Lipman et al. 2023, eq. 20-23 with sigma_min = 0)."""
 
+    def level(self, u: torch.Tensor) -> torch.Tensor:
+        return u
+
     def noisy(
         self, x0: torch.Tensor, noise: torch.Tensor, t: torch.Tensor, pace: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        u = _levels_of(t, pace)
+        u = levels_of(t, pace)
         return u * x0 + (1 - u) * noise, x0 - noise
 
     def clean(self, output: torch.Tensor, x: torch.Tensor, t: torch.Tensor, pace: torch.Tensor | None = None) -> torch.Tensor:
-        return x + (1 - _levels_of(t, pace)) * output
+        return x + (1 - levels_of(t, pace)) * output
 
     def sample(self, network: Denoiser, noise: torch.Tensor, steps: int, pace: torch.Tensor | None = None) -> torch.Tensor:
         """Euler's method from t = 0 to 1; where `pace` holds time back, the last step goes all the way."""
@@ -90,8 +101,8 @@ class FlowMatching:
         for i in range(steps):
             t = torch.full((len(x),), i / steps, device=x.device)
             velocity = network(x, t)
-            now = _levels_of(t, pace)
-            after = torch.ones_like(now) if i + 1 == steps else _levels_of(t + 1 / steps, pace)
+            now = levels_of(t, pace)
+            after = torch.ones_like(now) if i + 1 == steps else levels_of(t + 1 / steps, pace)
             x = x + (after - now) * velocity
         return x
 
@@ -106,10 +117,29 @@ def objective(name: str) -> Objective:
     return OBJECTIVES[name]
 
 
-def window_noise(seed: int, window: int, shape: tuple[int, int], temperature: torch.Tensor | None = None) -> torch.Tensor:
-    """(W, D) normal noise of one window. Always drawn on the CPU, so every device gets the same numbers; `temperature` (D,)
-    scales it.
+@lru_cache(maxsize=16)
+def _smoothing(window: int, memory: float) -> torch.Tensor:
+    """(W, W) lower triangle that turns white noise into a Matern-3/2 process of unit variance and length `memory` frames."""
+    r = (torch.arange(window)[:, None] - torch.arange(window)[None]).abs().double() * (math.sqrt(3.0) / memory)
+    return torch.linalg.cholesky((1 + r) * torch.exp(-r) + 1e-5 * torch.eye(window, dtype=torch.float64)).float()
+
+
+def coloured(white: torch.Tensor, memory: tuple[float, ...]) -> torch.Tensor:
+    """White noise (..., W, D) -> noise whose d-th number remembers `memory[d]` frames; 0 stays white.
+
+    Heads move slowly: from white noise a few sampling steps cannot raise the slow part to the size of real motion, from noise
+    with a head's own memory they need not (compare the correlated noise of Ge et al. 2023, PYoCo).
+    """
+    out = white.clone()
+    for length in sorted({m for m in memory if m > 0}):
+        columns = [d for d, m in enumerate(memory) if m == length]
+        out[..., columns] = _smoothing(white.shape[-2], length).to(white) @ white[..., columns]
+    return out
+
+
+def window_noise(seed: int, window: int, size: int, memory: tuple[float, ...], temperature: torch.Tensor) -> torch.Tensor:
+    """(W, D) noise of window number `window`, W = size. Always drawn on the CPU, so every device gets the same numbers;
+    `temperature` (D,) scales it.
     """
     generator = torch.Generator("cpu").manual_seed((seed * 1_000_003 + window * 7919 + 17) % (2**63 - 1))
-    noise = torch.randn(shape, generator=generator)
-    return noise if temperature is None else noise * temperature
+    return coloured(torch.randn((size, len(memory)), generator=generator), memory) * temperature

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
-from vasa_cli.motion.apply import Parts, add_controls, close_lids, scale_parts, smooth_track
+from vasa_cli.motion.apply import Parts, add_controls, close_lids, control_offsets, scale_parts, smooth_track
 from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.blinks import blink_curve
 from vasa_cli.motion.controls import ControlCurves
@@ -36,6 +36,7 @@ def generate_motion(
     steps: int | None = None,
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
+    guidance: Mapping[str, float] | None = None,
 ) -> MotionTrack:
     """Speech features (T, F) at 25 fps and controls sampled at the same T frames -> MotionTrack of T frames.
 
@@ -49,7 +50,8 @@ def generate_motion(
         )
     basis = DynamicsBasis.load()
     model = load_model(weights, device)
-    parts = sample_parts(model, basis, features, seed=seed, steps=steps, progress=progress)
+    config = sampler_config(model, steps, guidance)
+    parts = sample_parts(model, basis, features, curves, seed=seed, config=config, progress=progress)
     parts = finish(parts, features, curves, model, basis, seed)
     tongue = tongue_track(features)
     return MotionTrack(
@@ -62,29 +64,34 @@ def generate_motion(
     )
 
 
-def sampler_config(model: MotionModel, steps: int | None) -> SamplerConfig:
-    """Sampling settings stored with the weights; `steps` overrides."""
+def sampler_config(model: MotionModel, steps: int | None, guidance: Mapping[str, float] | None = None) -> SamplerConfig:
+    """Sampling settings stored with the weights; `steps` and `guidance` (by condition: "audio", "gaze", ...) override."""
     config = SamplerConfig(**model.settings.get("sampler", {}))
-    return config if steps is None else replace(config, steps=max(1, steps))
+    if steps is not None:
+        config = replace(config, steps=max(1, steps))
+    return replace(config, **{f"{name}_guidance": float(value) for name, value in (guidance or {}).items()})
 
 
 def sample_parts(
     model: MotionModel,
     basis: DynamicsBasis,
     features: np.ndarray,
+    curves: ControlCurves,
     *,
     seed: int,
-    steps: int | None = None,
+    config: SamplerConfig,
     progress: Callable[[int, int], None] | None = None,
 ) -> Parts:
-    """The network's own motion, smoothed and brought to the size of real motion (gains measured when the weights were made).
+    """The network's motion under the controls, less what the controls ask (`finish` adds that again, exactly), smoothed.
 
-    Gaze, distance and emotion are not asked of it (see `apply`).
+    What is left is how the face moves about what was asked, so that sizes and the silence gate can scale it without touching
+    gaze, distance and emotion.
     """
-    n = len(features)
-    neutral = ControlConditions(np.zeros((n, 2), np.float32), np.zeros(n, np.float32), np.zeros((n, 7), np.float32))
-    mouth = slice(POSE + basis.blocks["mouth"].start, POSE + basis.blocks["mouth"].stop)
-    motion = generate_windows(model, features, neutral, mouth, seed=seed, config=sampler_config(model, steps), progress=progress)
+    asked = ControlConditions(
+        np.radians(curves.gaze).astype(np.float32), np.log(curves.distance).astype(np.float32), curves.emotion
+    )
+    motion = generate_windows(model, features, asked, seed=seed, config=config, progress=progress)
+    motion -= control_offsets(curves, basis, model.stats.lids_per_gaze)
     pose, z = motion[:, :POSE], motion[:, POSE:].copy()
     gains = model.settings.get("gains", {})
     pose = smooth_track(pose, HEAD_SMOOTH) * np.asarray(gains.get("pose", 1.0), np.float32)

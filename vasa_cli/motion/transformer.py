@@ -2,11 +2,12 @@
 
 After VASA-1 (Xu et al., NeurIPS 2024, section 3.2): a transformer encoder over the tokens
 
-    [ step ; gaze ; distance ; emotion ; K past frames ; W frames of the window ]
+    [ K past frames ; W frames of the window ]
 
-Every condition can be empty (a learned vector), which classifier-free guidance needs. Two departures from the paper, both for
-speed on a CPU: a frame's audio is added to the frame's token instead of being a token of its own (halves the sequence), and the
-audio passes two convolutions first, so that few layers suffice. The paper's size (8 layers, 512 wide, 8 heads) is `PAPER`.
+Every condition can be empty (a learned vector), which classifier-free guidance needs. Departures from the paper: gaze, distance
+and emotion are given frame by frame (time-coded controls) and added to the frames' tokens, as is the audio, instead of being
+tokens of their own; and the audio first passes a trunk of dilated convolutions, which also speaks to the output directly, so that
+few layers suffice on a CPU. The paper's size (8 layers, 512 wide, 8 heads) is `paper_size`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from vasa_cli.motion.diffusion import levels_of, objective
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,24 @@ class MotionConfig:
     window: int = 50
     past: int = 10
     dropout: float = 0.1
+    trunk: int = 160  # width of the audio trunk
+    trunk_blocks: int = 4  # residual blocks, dilated by 1, 2, 4, 1, 2, 4, ...
     objective: str = "x0"
+    pose_memory: float = 20.0  # frames, of the noise (`diffusion.coloured`)
+    gaze_memory: float = 3.0
+    face_memory: float = 8.0  # lids and brows
+    mouth_from: int = 28  # the mouth's numbers are the last ones
     mouth_pace: float = 0.25  # how far the noise of the mouth is taken away before the last step (`diffusion`)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
+
+    @property
+    def memory(self) -> tuple[float, ...]:
+        """(D,) frames that the noise of each number remembers: pose 6, gaze 2, lids and brows, mouth (white)."""
+        face = self.mouth_from - 8
+        mouth = self.motion - self.mouth_from
+        return (self.pose_memory,) * 6 + (self.gaze_memory,) * 2 + (self.face_memory,) * face + (0.0,) * mouth
 
     @classmethod
     def from_json(cls, text: str) -> MotionConfig:
@@ -56,7 +72,7 @@ class Conditions:
     """What the motion depends on. Masks are bool, True = given; whatever is not given is replaced by a learned empty vector.
 
     audio (B, W, F), audio_given (B, W); past_audio (B, K, F), past_motion (B, K, D), past_given (B,);
-    gaze (B, 2) radians, distance (B, 1) log, emotion (B, 7); control_given (B, 3) for those three.
+    gaze (B, K+W, 2) radians, distance (B, K+W, 1) log, emotion (B, K+W, 7) weights; control_given (B, 3) for those three.
     """
 
     audio: torch.Tensor
@@ -73,10 +89,10 @@ class Conditions:
         """The same with the window's audio left out."""
         return replace(self, audio_given=torch.zeros_like(self.audio_given))
 
-    def without_gaze(self) -> Conditions:
-        """The same with the gaze left out."""
+    def without_control(self, index: int) -> Conditions:
+        """The same with gaze (0), distance (1) or emotion (2) left out."""
         given = self.control_given.clone()
-        given[:, 0] = False
+        given[:, index] = False
         return replace(self, control_given=given)
 
     @classmethod
@@ -114,26 +130,52 @@ class Block(nn.Module):
         return x + F.dropout(y, self.drop, self.training)
 
 
+class AudioTrunk(nn.Module):
+    """Speech features (B, N, F) and which frames are given (B, N) -> (B, N, trunk): what the mouth should do, as far as sound
+    tells.
+    """
+
+    def __init__(self, c: MotionConfig) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(c.features)
+        self.into = nn.Linear(c.features, c.trunk)
+        self.none = nn.Parameter(torch.randn(c.trunk) * 0.02)
+        self.first = nn.ModuleList([nn.Conv1d(c.trunk, c.trunk, 3, padding=d, dilation=d) for d in self._dilations(c)])
+        self.second = nn.ModuleList([nn.Conv1d(c.trunk, c.trunk, 1) for _ in self.first])
+        self.drop = c.dropout
+
+    @staticmethod
+    def _dilations(c: MotionConfig) -> list[int]:
+        return [(1, 2, 4)[i % 3] for i in range(c.trunk_blocks)]
+
+    def forward(self, audio: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+        y = self.into(self.norm(audio))  # (B, N, trunk)
+        y = torch.where(given[..., None], y, self.none.to(y.dtype)).transpose(1, 2)  # (B, trunk, N)
+        for first, second in zip(self.first, self.second, strict=True):
+            y = y + F.dropout(second(F.gelu(first(F.gelu(y)))), self.drop, self.training)
+        return y.transpose(1, 2)  # (B, N, trunk)
+
+
 class MotionTransformer(nn.Module):
     """forward: x (B, W, D) normalised noisy motion, t (B,) in [0, 1], conditions -> (B, W, D)."""
 
-    PREFIX = 4  # step, gaze, distance, emotion
+    CONTROLS = (2, 1, 7)  # numbers of gaze, distance, emotion
+    UNITS = (0.1, 0.1, 0.3)  # brings the controls to the size of the other inputs
 
     def __init__(self, config: MotionConfig) -> None:
         super().__init__()
         self.config = c = config
         self.motion_in = nn.Linear(c.motion, c.width)
         self.past_in = nn.Linear(c.motion, c.width)
-        self.audio_norm = nn.LayerNorm(c.features)
-        self.audio_in = nn.Linear(c.features, c.width)
-        self.audio_conv1 = nn.Conv1d(c.width, c.width, 5, padding=2)
-        self.audio_conv2 = nn.Conv1d(c.width, c.width, 3, padding=1)
-        self.controls_in = nn.ModuleList([nn.Linear(n, c.width) for n in (2, 1, 7)])
+        self.trunk = AudioTrunk(c)
+        self.audio_out = nn.Linear(c.trunk, c.width)
+        self.audio_head = nn.Linear(c.trunk, c.motion, bias=False)
+        self.controls_in = nn.ModuleList([nn.Linear(n, c.width) for n in self.CONTROLS])
+        self.controls_head = nn.ModuleList([nn.Linear(n, c.motion, bias=False) for n in self.CONTROLS])
         self.step_in = nn.Sequential(nn.Linear(c.width, c.width), nn.SiLU(), nn.Linear(c.width, c.width))
-        self.no_audio = nn.Parameter(torch.randn(c.width) * 0.02)
         self.no_past = nn.Parameter(torch.randn(c.width) * 0.02)
         self.no_control = nn.Parameter(torch.randn(3, c.width) * 0.02)
-        self.kind = nn.Parameter(torch.randn(self.PREFIX + 2, c.width) * 0.02)  # which token this is: prefix tokens, past, window
+        self.kind = nn.Parameter(torch.randn(2, c.width) * 0.02)  # which token this is: past, window
         reach = c.past + c.window
         slopes = torch.tensor([2.0 ** (-1 - 1.5 * h) for h in range(c.heads)])  # as in ALiBi; learned from there
         distance = torch.arange(-reach + 1, reach).abs()
@@ -141,15 +183,18 @@ class MotionTransformer(nn.Module):
         self.blocks = nn.ModuleList([Block(c) for _ in range(c.layers)])
         self.norm = nn.LayerNorm(c.width)
         self.head = nn.Linear(c.width, c.motion)
-        nn.init.zeros_(self.head.weight)
+        for layer in (self.head, self.audio_head, *self.controls_head):
+            nn.init.zeros_(layer.weight)
         nn.init.zeros_(self.head.bias)
+        pace = torch.ones(c.motion)
+        pace[c.mouth_from :] = c.mouth_pace
+        self.register_buffer("pace", pace, persistent=False)
 
     def _attention_bias(self) -> torch.Tensor:
-        """(1, h, N, N): learned bias by distance in time among frames, none to and from the prefix."""
+        """(1, h, K+W, K+W): learned bias by distance in time."""
         reach = self.config.past + self.config.window
         index = torch.arange(reach, device=self.relative.device)
-        frames = self.relative[:, index[:, None] - index[None] + reach - 1]  # (h, K+W, K+W)
-        return F.pad(frames, (self.PREFIX, 0, self.PREFIX, 0))[None]
+        return self.relative[:, index[:, None] - index[None] + reach - 1][None]
 
     def _step_embedding(self, t: torch.Tensor) -> torch.Tensor:
         """(B,) in [0, 1] -> (B, d), sinusoidal (Vaswani et al. 2017) through a small MLP."""
@@ -158,30 +203,37 @@ class MotionTransformer(nn.Module):
         angles = t[:, None] * rates[None]
         return self.step_in(torch.cat([angles.sin(), angles.cos()], -1))
 
-    def _audio(self, c: Conditions) -> torch.Tensor:
-        """(B, K+W, d) of past and present audio."""
-        audio = torch.cat([c.past_audio, c.audio], 1)  # (B, K+W, F)
-        given = torch.cat([c.past_given[:, None].expand(-1, self.config.past), c.audio_given], 1)[..., None]  # (B, K+W, 1)
-        y = self.audio_in(self.audio_norm(audio))  # (B, K+W, d)
-        y = torch.where(given, y, self.no_audio.to(y.dtype))
-        y = y.transpose(1, 2)  # (B, d, K+W)
-        y = y + self.audio_conv1(F.gelu(y))
-        y = y + self.audio_conv2(F.gelu(y))
-        return y.transpose(1, 2)  # (B, K+W, d)
+    def _controls(self, c: Conditions) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, K+W, d) for the tokens and (B, K+W, D), what the controls ask of the motion."""
+        tokens, asked = [], []
+        for i, value in enumerate((c.gaze, c.distance, c.emotion)):
+            given = c.control_given[:, i, None, None]
+            value = value / self.UNITS[i]
+            token = self.controls_in[i](value)  # (B, K+W, d)
+            tokens.append(torch.where(given, token, self.no_control[i].to(token.dtype)))
+            asked.append(self.controls_head[i](value) * given)  # (B, K+W, D)
+        return torch.stack(tokens).sum(0), torch.stack(asked).sum(0)
+
+    @torch.no_grad()
+    def begin_controls(self, responses: list[torch.Tensor]) -> None:
+        """Start the controls' direct path from known linear responses, one (D, n) a control, in normalised motion per unit."""
+        for layer, response, unit in zip(self.controls_head, responses, self.UNITS, strict=True):
+            layer.weight.copy_(response * unit)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, c: Conditions) -> torch.Tensor:
-        step = self._step_embedding(t)  # (B, d)
-        # (B, 3, d)
-        controls = torch.stack([f(v) for f, v in zip(self.controls_in, (c.gaze, c.distance, c.emotion), strict=True)], 1)
-        controls = torch.where(c.control_given[..., None], controls, self.no_control.to(controls.dtype))
-        audio = self._audio(c)
-        past = torch.where(c.past_given[:, None, None], self.past_in(c.past_motion), self.no_past.to(audio.dtype))  # (B, K, d)
         k = self.config.past
-        past = past + audio[:, :k] + self.kind[4]  # (B, K, d)
-        window = self.motion_in(x) + audio[:, k:] + self.kind[5]  # (B, W, d)
-        prefix = torch.cat([step[:, None], controls], 1) + self.kind[:4]  # (B, 4, d)
-        y = torch.cat([prefix, past, window], 1)  # (B, 4+K+W, d)
+        step = self._step_embedding(t)  # (B, d)
+        given = torch.cat([c.past_given[:, None].expand(-1, k), c.audio_given], 1)  # (B, K+W)
+        sound = self.trunk(torch.cat([c.past_audio, c.audio], 1), given)  # (B, K+W, trunk)
+        audio = self.audio_out(sound)  # (B, K+W, d)
+        tokens, asked = self._controls(c)
+        past = self.past_in(c.past_motion - asked[:, :k])  # (B, K, d)
+        past = torch.where(c.past_given[:, None, None], past, self.no_past.to(audio.dtype))
+        # what the controls ask is taken off the noisy motion and added to the clean one: the network works about it
+        level = objective(self.config.objective).level(levels_of(t, self.pace))  # (B, 1, D)
+        window = self.motion_in(x - level * asked[:, k:])  # (B, W, d)
+        y = torch.cat([past + self.kind[0], window + self.kind[1]], 1) + audio + tokens  # (B, K+W, d)
         bias = self._attention_bias()
         for block in self.blocks:
             y = block(y, step, bias)
-        return self.head(self.norm(y[:, self.PREFIX + k :]))  # (B, W, D)
+        return self.head(self.norm(y[:, k:])) + self.audio_head(sound[:, k:]) + asked[:, k:]  # (B, W, D)

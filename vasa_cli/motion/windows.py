@@ -14,14 +14,14 @@ import torch
 
 from vasa_cli.motion.diffusion import objective, window_noise
 from vasa_cli.motion.model import MotionModel
-from vasa_cli.motion.transformer import Conditions, MotionConfig
+from vasa_cli.motion.transformer import Conditions
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """steps: network evaluations a window. audio_guidance, gaze_guidance: lambda of classifier-free guidance (VASA-1, eq. 3).
+    """steps: network evaluations a window. *_guidance: lambda of classifier-free guidance of each condition (VASA-1, eq. 3).
 
     Temperatures scale the initial noise of the mouth's numbers and of all others: a cooler mouth says the likely thing, which
     follows the speech more closely; the head keeps its variety.
@@ -29,17 +29,17 @@ class SamplerConfig:
 
     steps: int = 10
     audio_guidance: float = 0.5
-    gaze_guidance: float = 0.0
-    mouth_temperature: float = 0.5
+    gaze_guidance: float = 1.0
+    distance_guidance: float = 0.0
+    emotion_guidance: float = 0.0
+    mouth_temperature: float = 0.0
     rest_temperature: float = 1.0
     overlap: int = 5
 
 
 @dataclass(frozen=True)
 class ControlConditions:
-    """Per-frame values that the network is conditioned on (it sees their mean over a window): gaze (T, 2) radians, distance
-    (T,) log, emotion (T, 7).
-    """
+    """Per-frame values that the network is conditioned on: gaze (T, 2) radians, distance (T,) log, emotion (T, 7)."""
 
     gaze: np.ndarray
     distance: np.ndarray
@@ -55,9 +55,9 @@ def window_starts(frames: int, window: int, overlap: int) -> list[int]:
 
 
 def _tensor(x: np.ndarray, start: int, size: int) -> torch.Tensor:
-    """Rows start .. start + size of (T, C), zero-padded at the end -> (1, size, C)."""
-    part = torch.from_numpy(np.ascontiguousarray(x[start : start + size], np.float32))
-    return torch.nn.functional.pad(part, (0, 0, 0, size - len(part)))[None]
+    """Rows start .. start + size of (T, C), held at the ends -> (1, size, C)."""
+    rows = np.arange(start, start + size).clip(0, len(x) - 1)
+    return torch.from_numpy(np.ascontiguousarray(x[rows], np.float32))[None]
 
 
 def conditions_at(
@@ -72,16 +72,15 @@ def conditions_at(
     past = slice(start - c.past, start)
     past_audio = features[past][None] if has_past else torch.zeros(1, c.past, c.features)
     past_motion = torch.from_numpy(motion[past])[None] if has_past else torch.zeros(1, c.past, c.motion)
-    here = slice(start, start + size)
     values = Conditions(
         audio=audio,
         audio_given=(torch.arange(c.window) < size)[None],
         past_audio=past_audio,
         past_motion=past_motion,
         past_given=torch.tensor([has_past]),
-        gaze=torch.from_numpy(controls.gaze[here].mean(0, keepdims=True).astype(np.float32)),
-        distance=torch.tensor([[float(controls.distance[here].mean())]]),
-        emotion=torch.from_numpy(controls.emotion[here].mean(0, keepdims=True).astype(np.float32)),
+        gaze=_tensor(controls.gaze, start - c.past, c.past + c.window),
+        distance=_tensor(controls.distance[:, None], start - c.past, c.past + c.window),
+        emotion=_tensor(controls.emotion, start - c.past, c.past + c.window),
         control_given=torch.ones(1, 3, dtype=torch.bool),
     )
     return Conditions(**{k: v.to(device) for k, v in vars(values).items()})
@@ -91,8 +90,10 @@ def guided(
     model: MotionModel, conditions: Conditions, config: SamplerConfig
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Classifier-free guidance, VASA-1 eq. 3: (1 + sum l) H(C) - sum l H(C without c), all branches in one batch."""
-    weights = [(config.audio_guidance, conditions.without_audio), (config.gaze_guidance, conditions.without_gaze)]
-    active = [(w, make()) for w, make in weights if w]
+    weights = (config.gaze_guidance, config.distance_guidance, config.emotion_guidance)
+    active = [(w, conditions.without_control(i)) for i, w in enumerate(weights) if w]
+    if config.audio_guidance:
+        active.append((config.audio_guidance, conditions.without_audio()))
     batch = Conditions.stack([conditions, *(c for _, c in active)])
 
     def run(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -106,17 +107,10 @@ def guided(
     return run
 
 
-def mouth_pace(config: MotionConfig, mouth: slice) -> torch.Tensor:
-    """(D,) pace of the noise: 1, and the mouth's own."""
-    out = torch.ones(config.motion)
-    out[mouth] = config.mouth_pace
-    return out
-
-
-def temperature(model: MotionModel, mouth: slice, config: SamplerConfig) -> torch.Tensor:
-    """(D,) scale of the initial noise; `mouth` is the mouth's slice of the D numbers."""
+def temperature(model: MotionModel, config: SamplerConfig) -> torch.Tensor:
+    """(D,) scale of the initial noise."""
     out = torch.full((model.config.motion,), config.rest_temperature)
-    out[mouth] = config.mouth_temperature
+    out[model.config.mouth_from :] = config.mouth_temperature
     return out
 
 
@@ -125,7 +119,6 @@ def generate_windows(
     model: MotionModel,
     features: np.ndarray,
     controls: ControlConditions,
-    mouth: slice,
     *,
     seed: int,
     config: SamplerConfig,
@@ -137,11 +130,11 @@ def generate_windows(
     speech = model.normalise_features(features)
     motion = np.zeros((frames, c.motion), np.float32)
     starts = window_starts(frames, c.window, config.overlap)
-    scale, pace = temperature(model, mouth, config), mouth_pace(c, mouth)
+    scale, pace = temperature(model, config), model.network.pace
     device = next(model.network.parameters()).device
     for i, start in enumerate(starts):
         conditions = conditions_at(model, speech, motion, controls, start)
-        noise = window_noise(seed, i, (c.window, c.motion), scale)[None].to(device)
+        noise = window_noise(seed, i, c.window, c.memory, scale)[None].to(device)
         made = objective(c.objective).sample(guided(model, conditions, config), noise, config.steps, pace)[0].cpu().numpy()
         size = min(c.window, frames - start)
         fade = np.ones((size, 1), np.float32)

@@ -53,15 +53,19 @@ def score(made: Many[np.ndarray], real: Many[np.ndarray], groups: Many[str]) -> 
 
 
 def curves_of(dynamics: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
-    """(T, K) -> (T, 2) lip opening and mouth width of the mean face, as the tracker would measure them."""
-    return lip_curves(basis.mean_shape + basis.decode(dynamics))
+    """(T, K) -> (T, 2) lip opening and mouth width of the mean face, as the tracker would measure them. Lips that are asked to
+    press into each other are drawn closed, so their opening is 0.
+    """
+    shapes = basis.mean_shape + basis.decode(dynamics)
+    curves = lip_curves(shapes)
+    curves[shapes[:, 14, 1] < shapes[:, 13, 1], 0] = 0.0
+    return curves
 
 
 def speak(
     model: MotionModel, clips: Many[Sequence], basis: DynamicsBasis, config: SamplerConfig, seed: int, shuffle: bool = False
 ) -> list[np.ndarray]:
     """Network output only (no gate, no controls): lip curves for every clip's features; shuffled: with the next clip's."""
-    mouth = slice(6 + basis.blocks["mouth"].start, 6 + basis.blocks["mouth"].stop)
     out = []
     for i, clip in enumerate(clips):
         features = clips[(i + 1) % len(clips)].features if shuffle else clip.features
@@ -70,6 +74,6 @@ def speak(
         index = np.arange(len(clip.pose)) % len(features)
         n = len(index)
         none = ControlConditions(np.zeros((n, 2), np.float32), np.zeros(n, np.float32), np.zeros((n, 7), np.float32))
-        z = generate_windows(model, features[index], none, mouth, seed=seed, config=config)[:, 6:]
+        z = generate_windows(model, features[index], none, seed=seed, config=config)[:, 6:]
         out.append(curves_of(z, basis))
     return out
