@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from vasa_cli.motion.apply import Parts, add_controls, close_lids, scale_parts, smooth_track
 from vasa_cli.motion.basis import DynamicsBasis
+from vasa_cli.motion.behaviour.style import MotionStyle
 from vasa_cli.motion.blinks import blink_curve
 from vasa_cli.motion.controls import ControlCurves
 from vasa_cli.motion.model import MotionModel, load_model
@@ -36,12 +38,15 @@ def generate_motion(
     steps: int | None = None,
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
+    guidance: Mapping[str, float] | None = None,
+    style: MotionStyle | None = None,
 ) -> MotionTrack:
     """Speech features (T, F) at 25 fps and controls sampled at the same T frames -> MotionTrack of T frames.
 
     The same seed, weights, features and controls give the same track; `steps` overrides the number of network evaluations a
-    window. Raises WeightsError when weights are missing or do not fit the features, DeviceError when the device cannot be used,
-    ValueError on unequal lengths.
+    window, `guidance` ("audio", "gaze", "distance", "emotion": 0..4) the strengths stored with the weights; `style` is the
+    manner (None: the default one). Raises WeightsError when weights are missing or do not fit the features, DeviceError when
+    the device cannot be used, ValueError on unequal lengths.
     """
     if len(features) != len(curves) or len(features) == 0:
         raise ValueError(
@@ -49,8 +54,8 @@ def generate_motion(
         )
     basis = DynamicsBasis.load()
     model = load_model(weights, device)
-    parts = sample_parts(model, basis, features, seed=seed, steps=steps, progress=progress)
-    parts = finish(parts, features, curves, model, basis, seed)
+    parts = sample_parts(model, basis, features, seed=seed, steps=steps, progress=progress, guidance=guidance)
+    parts = finish(parts, features, curves, model, basis, seed, style or MotionStyle())
     tongue = tongue_track(features)
     return MotionTrack(
         parts.pose.astype(np.float32),
@@ -62,9 +67,12 @@ def generate_motion(
     )
 
 
-def sampler_config(model: MotionModel, steps: int | None) -> SamplerConfig:
-    """Sampling settings stored with the weights; `steps` overrides."""
+def sampler_config(model: MotionModel, steps: int | None, guidance: Mapping[str, float] | None = None) -> SamplerConfig:
+    """Sampling settings stored with the weights; `steps` and `guidance` override."""
     config = SamplerConfig(**model.settings.get("sampler", {}))
+    known = {f.name for f in fields(SamplerConfig)}
+    strengths: dict[str, Any] = {f"{k}_guidance": float(v) for k, v in (guidance or {}).items() if f"{k}_guidance" in known}
+    config = replace(config, **strengths)
     return config if steps is None else replace(config, steps=max(1, steps))
 
 
@@ -76,6 +84,7 @@ def sample_parts(
     seed: int,
     steps: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    guidance: Mapping[str, float] | None = None,
 ) -> Parts:
     """The network's own motion, smoothed and brought to the size of real motion (gains measured when the weights were made).
 
@@ -84,7 +93,9 @@ def sample_parts(
     n = len(features)
     neutral = ControlConditions(np.zeros((n, 2), np.float32), np.zeros(n, np.float32), np.zeros((n, 7), np.float32))
     mouth = slice(POSE + basis.blocks["mouth"].start, POSE + basis.blocks["mouth"].stop)
-    motion = generate_windows(model, features, neutral, mouth, seed=seed, config=sampler_config(model, steps), progress=progress)
+    motion = generate_windows(
+        model, features, neutral, mouth, seed=seed, config=sampler_config(model, steps, guidance), progress=progress
+    )
     pose, z = motion[:, :POSE], motion[:, POSE:].copy()
     gains = model.settings.get("gains", {})
     pose = smooth_track(pose, HEAD_SMOOTH) * np.asarray(gains.get("pose", 1.0), np.float32)
@@ -99,8 +110,9 @@ def sample_parts(
 
 
 def finish(
-    parts: Parts, features: np.ndarray, curves: ControlCurves, model: MotionModel, basis: DynamicsBasis, seed: int
-) -> Parts:
+    parts: Parts, features: np.ndarray, curves: ControlCurves, model: MotionModel, basis: DynamicsBasis, seed: int,
+    style: MotionStyle,
+) -> Parts:  # fmt: skip
     """Silence gate, part sizes, controls, blinks. Blinks come last, so that shut eyes are shut whatever the gaze and the
     emotion ask.
     """
