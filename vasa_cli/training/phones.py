@@ -75,7 +75,8 @@ def _aligner() -> Any:
         from pocketsphinx import Decoder
     except ImportError as error:
         raise InputError("alignment needs pocketsphinx: pip install 'vasa-cli[train]'") from error
-    decoder = Decoder(samprate=float(RATE), loglevel="FATAL", bestpath=False)
+    wide = {"beam": 1e-100, "pbeam": 1e-100, "wbeam": 1e-80}  # the words are known: rather slow than lost
+    decoder = Decoder(samprate=float(RATE), loglevel="FATAL", bestpath=False, **wide)
     for letter in "abcdefghijklmnopqrstuvxyz":
         said = _LETTERS.get(letter) or (decoder.lookup_word(letter),)
         for i, phones in enumerate(said):
