@@ -12,7 +12,7 @@ from vasa_cli.errors import WeightsError
 from vasa_cli.motion import generate
 from vasa_cli.motion.apply import GAZE_LIMIT, Parts, add_controls, close_lids
 from vasa_cli.motion.basis import DynamicsBasis, lid_opening
-from vasa_cli.motion.blinks import LONGEST, SHORTEST, blink_curve, blink_times
+from vasa_cli.motion.behaviour.blinks import LONGEST, SHORTEST, blinks, closure
 from vasa_cli.motion.controls import EMOTIONS, ControlCurves, Controls, Curve
 from vasa_cli.motion.diffusion import FlowMatching, X0Diffusion, window_noise
 from vasa_cli.motion.model import MotionModel, Statistics, from_tensors, to_tensors
@@ -176,16 +176,16 @@ def test_scale_two_doubles_the_head(toy: MotionModel) -> None:
 
 def test_blinks_come_in_time_and_close_fully(basis: DynamicsBasis) -> None:
     for seed in range(5):
-        times = np.array(blink_times(np.ones(25 * 120), 25, seed)) / 25
-        gaps = np.diff(np.r_[0, times])
-        assert gaps.max() <= LONGEST + 0.1 and gaps[1:].min() >= SHORTEST - 0.1
-        assert 8 <= len(times) / 2 <= 25  # a minute
-    curve = blink_curve(np.ones(250), 25, 0)
-    assert curve.max() == 1.0 and curve.min() == 0.0
-    shut = close_lids(np.zeros((1, basis.size), np.float32), np.ones(1, np.float32), basis)
+        gaps = np.diff([0.0, *(b.start for b in blinks(np.ones(25 * 120), 25, seed))]) / 25
+        single = gaps[gaps > 0.5]  # the rest is the second of double blinks
+        assert single.max() <= LONGEST + 0.1 and single[1:].min() >= SHORTEST - 0.5
+        assert 8 <= len(gaps) / 2 <= 25  # a minute
+    curve = closure(blinks(np.ones(250), 25, 0), 250)
+    assert 0.9 < curve.max() <= 1.0 and curve.min() == 0.0
+    shut = close_lids(np.zeros((1, basis.size), np.float32), np.full(1, curve.max(), np.float32), basis)
     assert lid_opening(basis.mean_shape + basis.decode(shut[0])).max() < 0.2 * lid_opening(basis.mean_shape).min()
-    assert blink_times(np.zeros(1000), 25, 0) == []
-    assert len(blink_times(np.full(3000, 2.0), 25, 0)) > 1.5 * len(blink_times(np.ones(3000), 25, 0))
+    assert blinks(np.zeros(1000), 25, 0) == []
+    assert len(blinks(np.full(3000, 2.0), 25, 0)) > 1.5 * len(blinks(np.ones(3000), 25, 0))
 
 
 @pytest.mark.parametrize("goal", [X0Diffusion(), FlowMatching()])

@@ -11,8 +11,8 @@ import numpy as np
 
 from vasa_cli.motion.apply import Parts, add_controls, close_lids, scale_parts, smooth_track
 from vasa_cli.motion.basis import DynamicsBasis
+from vasa_cli.motion.behaviour.behave import behave, enliven
 from vasa_cli.motion.behaviour.style import MotionStyle
-from vasa_cli.motion.blinks import blink_curve
 from vasa_cli.motion.controls import ControlCurves
 from vasa_cli.motion.model import MotionModel, load_model
 from vasa_cli.motion.silence import GateConfig, gate
@@ -113,11 +113,19 @@ def finish(
     parts: Parts, features: np.ndarray, curves: ControlCurves, model: MotionModel, basis: DynamicsBasis, seed: int,
     style: MotionStyle,
 ) -> Parts:  # fmt: skip
-    """Silence gate, part sizes, controls, blinks. Blinks come last, so that shut eyes are shut whatever the gaze and the
-    emotion ask.
+    """Silence gate, part sizes, behaviours, controls, blinks. Blinks come last, so that shut eyes are shut whatever the gaze and
+    the emotion ask.
+
+    Weights that have learned the controls ("controls": "learned" in their settings) bring them in `parts`: they are taken off
+    before and put back after, so that neither the gate nor the return to rest works against them.
     """
     activity = model.voice(model.normalise_features(features).numpy())
-    opened = gate(activity, GateConfig(**model.settings.get("gate", {})))
-    parts = scale_parts(parts, curves, basis, opened)
-    parts = add_controls(parts, curves, basis, model.stats.lids_per_gaze)
-    return Parts(parts.pose, close_lids(parts.dynamics, blink_curve(curves.blink, FPS, seed), basis))
+    config, follow = GateConfig(**model.settings.get("gate", {})), model.stats.lids_per_gaze
+    if model.settings.get("controls") == "learned":
+        still = Parts(np.zeros_like(parts.pose), np.zeros_like(parts.dynamics))
+        asked = add_controls(still, curves, basis, follow)
+        parts = Parts(parts.pose - asked.pose, parts.dynamics - asked.dynamics)
+    acts = behave(features, curves, style, seed, basis, activity > config.threshold)
+    parts = scale_parts(parts, curves, basis, gate(activity, config))
+    parts = add_controls(enliven(parts, acts, curves, style, basis, follow), curves, basis, follow)
+    return Parts(parts.pose, close_lids(parts.dynamics, acts.blink, basis))
