@@ -40,20 +40,21 @@ def generate_motion(
     progress: Callable[[int, int], None] | None = None,
     guidance: Mapping[str, float] | None = None,
     style: MotionStyle | None = None,
+    model: MotionModel | None = None,
 ) -> MotionTrack:
     """Speech features (T, F) at 25 fps and controls sampled at the same T frames -> MotionTrack of T frames.
 
     The same seed, weights, features and controls give the same track; `steps` overrides the number of network evaluations a
     window, `guidance` ("audio", "gaze", "distance", "emotion": 0..4) the strengths stored with the weights; `style` is the
-    manner (None: the default one). Raises WeightsError when weights are missing or do not fit the features, DeviceError when
-    the device cannot be used, ValueError on unequal lengths.
+    manner (None: the default one); `model` is used instead of loading `weights`. Raises WeightsError when weights are missing
+    or do not fit the features, DeviceError when the device cannot be used, ValueError on unequal lengths.
     """
     if len(features) != len(curves) or len(features) == 0:
         raise ValueError(
             f"features and controls must have the same length of at least 1 frame, got {len(features)} and {len(curves)}"
         )
     basis = DynamicsBasis.load()
-    model = load_model(weights, device)
+    model = model or load_model(weights, device)
     parts = sample_parts(model, basis, features, seed=seed, steps=steps, progress=progress, guidance=guidance)
     parts = finish(parts, features, curves, model, basis, seed, style or MotionStyle())
     tongue = tongue_track(features)
