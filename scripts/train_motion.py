@@ -23,13 +23,13 @@ from vasa_cli.motion.transformer import MotionConfig, MotionTransformer, paper_s
 from vasa_cli.motion.windows import ControlConditions, SamplerConfig, generate_windows
 from vasa_cli.training import motion_features
 from vasa_cli.training.lags import lag_of
+from vasa_cli.training.motion_batches import BatchConfig
 from vasa_cli.training.motion_clips import clip_paths
 from vasa_cli.training.motion_data import Sequence, load_sequences, with_features
 from vasa_cli.training.motion_eval import score, speak
 from vasa_cli.training.motion_pool import POSE, Talk, build_pool, lip_functionals, lively_motion
 from vasa_cli.training.motion_rig import rig_mouths
 from vasa_cli.training.motion_taught import fit_mouths, taught
-from vasa_cli.training.motion_batches import BatchConfig
 from vasa_cli.training.motion_train import TrainConfig, train
 from vasa_cli.training.motion_voice import fit_voice, loud_frames, with_silence
 from vasa_cli.weights import registry
@@ -164,9 +164,11 @@ def manner(model: MotionModel, clips: list[Sequence]) -> str:
     with torch.no_grad():
         made = generate_windows(model, features, asked, seed=0, config=SamplerConfig())
     std = np.degrees(made[:, :3].std(0))
+    speed = np.degrees(np.abs(np.diff(made[:, :3], axis=0))).sum(1).mean()
+    seen = np.degrees(made[:, POSE : POSE + 2])
     return (
-        f"head std {std[0]:.1f} {std[1]:.1f} {std[2]:.1f} deg, speed {np.degrees(np.abs(np.diff(made[:, :3], axis=0))).sum(1).mean():.2f}; "
-        f"gaze mean {np.degrees(made[:, POSE : POSE + 2].mean(0)).round(1)} of 12, -8, std {np.degrees(made[:, POSE : POSE + 2].std(0)).round(1)}; "
+        f"head std {std[0]:.1f} {std[1]:.1f} {std[2]:.1f} deg, speed {speed:.2f}; "
+        f"gaze mean {seen.mean(0).round(1)} of 12, -8, std {seen.std(0).round(1)}; "
         f"distance {made[:, 5].mean():.3f} of 0.2, std {made[:, 5].std():.3f}"
     )
 
@@ -204,7 +206,7 @@ def main() -> None:
     if args.size == "paper":
         config = paper_size(config)
     if args.size == "smoke":
-        config = replace(config, width=32, layers=1, heads=2, hidden=64)
+        config = replace(config, width=32, layers=1, heads=2, hidden=64, trunk=32, trunk_blocks=2)
     torch.manual_seed(0)
     network = MotionTransformer(config)
     plan = plan_of(args)
@@ -227,8 +229,8 @@ def main() -> None:
                 real = [c.lips for c in clips]
                 own, one = (score(made, real, groups) for groups in ([c.name for c in clips], [name] * len(clips)))
                 print(
-                    f"  {step} {name:9} steps {cfg.steps} guidance {cfg.audio_guidance}  lag a clip: opening "
-                    f"{own.opening:.3f} width {own.width:.3f}; one lag: {one.opening:.3f} {one.width:.3f}; zero {one.opening_zero:.3f}",
+                    f"  {step} {name:9} steps {cfg.steps} guidance {cfg.audio_guidance}  lag a clip: {own.opening:.3f} "
+                    f"{own.width:.3f}; one lag: {one.opening:.3f} {one.width:.3f}; zero {one.opening_zero:.3f}",
                     flush=True,
                 )
         print(f"  {step} {manner(model, tests['strangers'])}", flush=True)

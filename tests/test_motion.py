@@ -10,15 +10,16 @@ import torch
 
 from vasa_cli.errors import WeightsError
 from vasa_cli.motion import generate
-from vasa_cli.motion.apply import GAZE_LIMIT, Parts, add_controls, close_lids
+from vasa_cli.motion.apply import Parts, add_controls, close_lids
 from vasa_cli.motion.basis import DynamicsBasis, lid_opening
-from vasa_cli.motion.blinks import LONGEST, SHORTEST, blink_curve, blink_times
+from vasa_cli.motion.behaviour.blinks import LONGEST, SHORTEST, blinks, closure
 from vasa_cli.motion.controls import EMOTIONS, ControlCurves, Controls, Curve
 from vasa_cli.motion.diffusion import FlowMatching, X0Diffusion, window_noise
 from vasa_cli.motion.model import MotionModel, Statistics, from_tensors, to_tensors
 from vasa_cli.motion.silence import GateConfig, VoiceActivity, gate
 from vasa_cli.motion.transformer import MotionConfig, MotionTransformer, paper_size
 from vasa_cli.motion.windows import window_starts
+from vasa_cli.training.motion_controls import control_responses
 
 F = 9
 
@@ -108,11 +109,18 @@ def test_windows_cover_every_frame_with_overlap() -> None:
         assert all(b - a == 45 for a, b in itertools.pairwise(starts))
 
 
-def test_noise_differs_between_windows_and_seeds_and_cools() -> None:
-    a = window_noise(0, 0, (50, 4))
-    assert torch.equal(a, window_noise(0, 0, (50, 4)))
-    assert not torch.allclose(a, window_noise(0, 1, (50, 4))) and not torch.allclose(a, window_noise(1, 0, (50, 4)))
-    assert torch.allclose(window_noise(0, 0, (50, 4), torch.tensor([0.5, 1, 1, 0])), a * torch.tensor([0.5, 1, 1, 0]))
+def test_noise_differs_between_windows_and_seeds_remembers_and_cools() -> None:
+    memory, warm = (0.0, 0.0, 20.0, 20.0), torch.ones(4)
+    a = window_noise(0, 0, 50, memory, warm)
+    assert torch.equal(a, window_noise(0, 0, 50, memory, warm))
+    others = (window_noise(0, 1, 50, memory, warm), window_noise(1, 0, 50, memory, warm))
+    assert not any(torch.allclose(a, b) for b in others)
+    cool = torch.tensor([0.5, 1, 1, 0])
+    assert torch.allclose(window_noise(0, 0, 50, memory, cool), a * cool)
+    many = torch.stack([window_noise(s, 0, 50, memory, warm) for s in range(200)])  # (200, 50, 4)
+    assert torch.allclose(many.std((0, 1)), torch.ones(4), atol=0.15)
+    step = (many[:, 1:] - many[:, :-1]).std((0, 1))
+    assert step[2] < 0.2 < 1.2 < step[0]  # a head's noise moves slowly, the mouth's is white
 
 
 def test_silence_closes_the_mouth_and_keeps_the_head_alive(toy: MotionModel, basis: DynamicsBasis) -> None:
@@ -133,15 +141,18 @@ def test_gate_ignores_short_pauses_and_clicks_and_has_no_steps() -> None:
     assert np.abs(np.diff(g)).max() < 0.4
 
 
-def test_gaze_and_distance_are_exact_offsets(toy: MotionModel, basis: DynamicsBasis) -> None:
-    base_pose, base = run(60, blink=Curve.constant(0.0))
-    pose, z = run(60, blink=Curve.constant(0.0), gaze=Curve.constant(6.0, -5.0), distance=Curve.constant(1.3))
-    room = (np.abs(base[:, :2]) + np.radians(6) < GAZE_LIMIT).all(1)
-    assert room.any()
-    assert np.allclose((z - base)[room, :2], np.radians([6.0, -5.0]), atol=1e-5)
-    assert np.allclose(pose[:, 5] - base_pose[:, 5], np.log(1.3), atol=1e-5)
+def test_gaze_and_distance_arrive(toy: MotionModel, basis: DynamicsBasis) -> None:
+    """The mean gaze and distance are what was asked, through network, smoothing and behaviours (here with untrained layers about
+    the direct path, so within some two degrees).
+    """
+    responses = control_responses(basis, toy.stats.lids_per_gaze)
+    toy.network.begin_controls([torch.from_numpy(r / toy.stats.motion_std[:, None]) for r in responses])
+    base_pose, base = run(200, blink=Curve.constant(0.0))
+    pose, z = run(200, blink=Curve.constant(0.0), gaze=Curve.constant(6.0, -5.0), distance=Curve.constant(1.3))
+    assert np.abs((z - base)[:, :2].mean(0) - np.radians([6.0, -5.0])).max() < np.radians(2.5)
+    assert abs((pose - base_pose)[:, 5].mean() - np.log(1.3)) < 0.1
     # the head goes right and down with the eyes
-    assert (pose[:, 0] < base_pose[:, 0]).all() and (pose[:, 1] > base_pose[:, 1]).all()
+    assert pose[:, 0].mean() < base_pose[:, 0].mean() and pose[:, 1].mean() > base_pose[:, 1].mean()
 
 
 def test_every_emotion_changes_the_face_in_its_own_way(basis: DynamicsBasis) -> None:
@@ -176,16 +187,16 @@ def test_scale_two_doubles_the_head(toy: MotionModel) -> None:
 
 def test_blinks_come_in_time_and_close_fully(basis: DynamicsBasis) -> None:
     for seed in range(5):
-        times = np.array(blink_times(np.ones(25 * 120), 25, seed)) / 25
-        gaps = np.diff(np.r_[0, times])
-        assert gaps.max() <= LONGEST + 0.1 and gaps[1:].min() >= SHORTEST - 0.1
-        assert 8 <= len(times) / 2 <= 25  # a minute
-    curve = blink_curve(np.ones(250), 25, 0)
-    assert curve.max() == 1.0 and curve.min() == 0.0
-    shut = close_lids(np.zeros((1, basis.size), np.float32), np.ones(1, np.float32), basis)
+        gaps = np.diff([0.0, *(b.start for b in blinks(np.ones(25 * 120), 25, seed))]) / 25
+        single = gaps[gaps > 0.5]  # the rest is the second of double blinks
+        assert single.max() <= LONGEST + 0.1 and single[1:].min() >= SHORTEST - 0.5
+        assert 8 <= len(gaps) / 2 <= 25  # a minute
+    curve = closure(blinks(np.ones(250), 25, 0), 250)
+    assert 0.9 < curve.max() <= 1.0 and curve.min() == 0.0
+    shut = close_lids(np.zeros((1, basis.size), np.float32), np.full(1, curve.max(), np.float32), basis)
     assert lid_opening(basis.mean_shape + basis.decode(shut[0])).max() < 0.2 * lid_opening(basis.mean_shape).min()
-    assert blink_times(np.zeros(1000), 25, 0) == []
-    assert len(blink_times(np.full(3000, 2.0), 25, 0)) > 1.5 * len(blink_times(np.ones(3000), 25, 0))
+    assert blinks(np.zeros(1000), 25, 0) == []
+    assert len(blinks(np.full(3000, 2.0), 25, 0)) > 1.5 * len(blinks(np.ones(3000), 25, 0))
 
 
 @pytest.mark.parametrize("goal", [X0Diffusion(), FlowMatching()])

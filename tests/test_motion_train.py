@@ -10,11 +10,11 @@ import torch
 
 from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.transformer import MotionConfig, MotionTransformer
+from vasa_cli.training.motion_batches import OVERLAP, BatchConfig, Batches, lookup
+from vasa_cli.training.motion_controls import control_responses, random_curves
 from vasa_cli.training.motion_data import Sequence, open_eyes
 from vasa_cli.training.motion_eval import score
 from vasa_cli.training.motion_pool import Pool, Talk, build_pool, lip_functionals, mirror_matrix
-from vasa_cli.training.motion_batches import OVERLAP, BatchConfig, Batches, lookup
-from vasa_cli.training.motion_controls import control_responses, random_curves
 from vasa_cli.training.motion_train import TrainConfig, loss_of, own_past, train
 
 F = 5
@@ -114,7 +114,7 @@ def test_the_controls_direct_path_starts_exact(pool: Pool, basis: DynamicsBasis)
 
 
 def test_own_past_is_the_end_of_the_window_before(pool: Pool, basis: DynamicsBasis) -> None:
-    """The network's own past differs from the recorded one, and continues the window before at the frames that generation uses."""
+    """The network's own past is not the recorded one, and is taken where generation takes it."""
     network = MotionTransformer(MotionConfig(features=F, motion=6 + basis.size, width=16, layers=1, heads=2, hidden=16))
     draw = Batches(pool, network.config, BatchConfig(batch=4)).draw(before=True)
     assert draw.before is not None and not draw.before.past_given.any()

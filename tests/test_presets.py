@@ -10,8 +10,19 @@ import numpy as np
 import pytest
 
 from vasa_cli.errors import UsageError
+from vasa_cli.motion.behaviour.style import MotionStyle, random_style
 from vasa_cli.motion.controls import CURVE_NAMES, EMOTIONS, Controls, Curve
-from vasa_cli.motion.presets import load_preset, parse_emotions, parse_gaze, read_preset, resolve_controls, shipped, validate
+from vasa_cli.motion.presets import (
+    Preset,
+    load_preset,
+    parse_emotions,
+    parse_gaze,
+    parse_guidance,
+    read_preset,
+    resolve_controls,
+    shipped,
+    validate,
+)
 
 NAMES = [
     "angry",
@@ -74,7 +85,7 @@ def test_repeat_goes_smoothly_from_the_last_keyframe_to_the_first() -> None:
 def test_json_round_trip() -> None:
     controls = load_preset("look-away").spec.to_controls().with_curves(distance=Curve.constant(0.8))
     assert Controls.from_json(controls.to_json()) == controls
-    assert set(controls.to_json()) == {*CURVE_NAMES, "repeat"}
+    assert set(controls.to_json()) == {*CURVE_NAMES, "repeat", "style", "guidance"}
 
 
 @pytest.mark.parametrize(
@@ -101,6 +112,12 @@ def test_damaged_json_is_refused(data: dict[str, Any]) -> None:
         ({"gaze": []}, ("gaze", "rising")),
         ({"repeat": 1, "head": [{"t": 0, "value": 1}, {"t": 2, "value": 0}]}, ("head", "repeat")),
         ({"gaze": 12}, ("gaze", "{yaw: 10")),
+        ({"guidance": {"audio": 9}}, ("guidance.audio", "9", "0 to 4")),
+        ({"guidance": {"gase": 1}}, ("guidance.gase", "did you mean gaze?", "audio, gaze, distance, emotion")),
+        ({"guidance": 2}, ("guidance", "{audio: 0.5")),
+        ({"style": {"nods": 5}}, ("style.nods", "0 to 3")),
+        ({"style": {"pace": 0.1}}, ("style.pace", "0.5 to 2")),
+        ({"style": {"nod": 1}}, ("style.nod", "did you mean nods?")),
         ([1, 2], ("mapping", "list")),
     ],
 )
@@ -159,3 +176,22 @@ def test_preset_files(tmp_path: Path) -> None:
         read_preset(file)
     file.write_text("", encoding="utf-8")
     assert read_preset(file).spec.to_controls() == Controls.default()
+
+
+def test_guidance_and_style_go_from_text_and_preset_to_controls_and_back() -> None:
+    assert parse_guidance(["audio=0.5,gaze=1.0", "emotion=2"]) == {"audio": 0.5, "gaze": 1.0, "emotion": 2.0}
+    for bad in ("audo=1", "audio", "audio=much", ""):
+        with pytest.raises(UsageError, match=r"audio.*0 to 4|STRENGTH"):
+            parse_guidance([bad])
+    with pytest.raises(UsageError, match=r"--guidance audio = 4\.5 .*0 to 4"):
+        resolve_controls(None, {"guidance": {"audio": 4.5}})
+    preset = Preset("p", "", Path(), validate({"guidance": {"gaze": 2.0, "audio": 1.0}, "style": {"nods": 1.5}}, "p"))
+    controls = resolve_controls(preset, {"guidance": {"audio": 0.0}})
+    assert dict(controls.guidance) == {"audio": 0.0, "gaze": 2.0} and controls.style == MotionStyle(nods=1.5)
+    assert resolve_controls(preset, {"style": {"seed": 3}}).style == random_style(3)
+    assert Controls.from_json(controls.to_json()) == controls
+    old = {k: v for k, v in controls.to_json().items() if k not in ("style", "guidance")}
+    assert Controls.from_json(old).style == MotionStyle.default()  # receipts of before there were styles
+    for damaged in ({"guidance": {"audo": 1}}, {"style": {"nods": 99}}, {"style": {"nod": 1}}):
+        with pytest.raises(ValueError, match=r"audo|nod"):
+            Controls.from_json(damaged)

@@ -14,6 +14,7 @@ from vasa_cli.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from vasa_cli.motion.behaviour.style import MotionStyle
     from vasa_cli.motion.controls import Controls
     from vasa_cli.motion.track import MotionTrack
     from vasa_cli.portrait.latent import FaceLatent
@@ -61,6 +62,27 @@ def driven_motion(drive: Drive, face: FaceLatent, controls: Controls, weights: s
         reporter.note(line)
     hashes = {"basis": sha256_of("basis"), "drive": sha256_file(drive.clip)}
     return replace(with_controls(track, controls, basis, weights), controls=controls.to_json(), hashes=hashes)
+
+
+def style_from(path: Path, reporter: Reporter) -> MotionStyle:
+    """The manner of the person in a clip, or of a motion file. Raises InputError, FaceError."""
+    from vasa_cli.motion.basis import DynamicsBasis
+    from vasa_cli.motion.behaviour.style import style_of
+    from vasa_cli.motion.track import MotionTrack
+
+    basis = DynamicsBasis.load()
+    if path.suffix.lower() == ".safetensors":
+        return style_of(MotionTrack.load(path), basis)
+    from vasa_cli.device import memory_guard
+    from vasa_cli.motion.measured import relative_motion, track_clip
+    from vasa_cli.video.clip import probe
+
+    clip = probe(path)
+    with reporter.stage("style") as update, memory_guard("cpu"):
+        tracked = track_clip(clip, lambda done: update(done, clip.frames))
+    for line in tracked.notes:
+        reporter.note(line)
+    return style_of(relative_motion(tracked, basis), basis)
 
 
 def with_controls(track: MotionTrack, controls: Controls, basis: object, weights: str) -> MotionTrack:

@@ -19,7 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vasa_cli.drive import driven_motion, sound_of
+from vasa_cli.drive import driven_motion, sound_of, style_from
 from vasa_cli.errors import InputError, UsageError
 from vasa_cli.files import check_folder, check_input, check_output, sort_header, whole_file
 from vasa_cli.picture import Picture, check_face, soft_note
@@ -146,16 +146,21 @@ def motion_of(speech: Speech, options: MotionOptions, reporter: Reporter, models
 
     device = resolve_device(options.device)
     frames = n_frames(speech.source_samples, speech.source_rate, FPS)
+    controls = options.controls
+    if options.style_from is not None:
+        with clock("style"):
+            controls = replace(controls, style=style_from(options.style_from, reporter))
     with reporter.stage("generate") as update, memory_guard(device):
         with clock("speech"):
             features = fit_length(models.speech(options.weights).features(speech.samples), frames)  # (T, F)
         with clock("generate"):
             track = generate_motion(
-                features, options.controls.curves(frames, FPS), seed=options.seed, weights=options.weights,
+                features, controls.curves(frames, FPS), seed=options.seed, weights=options.weights,
                 steps=options.steps, device=device, progress=lambda done, total: update(frames * done // total, frames),
+                guidance=dict(controls.guidance), style=controls.style,
             )  # fmt: skip
     hashes = {**weight_hashes(options.weights, ("basis", "speech", "motion")), **track.hashes, "audio": speech.sha256}
-    return replace(track, controls=options.controls.to_json(), hashes=hashes)
+    return replace(track, controls=controls.to_json(), hashes=hashes)
 
 
 def fit_length(features: np.ndarray, frames: int) -> np.ndarray:
@@ -225,7 +230,10 @@ def check_render(request: RenderRequest) -> None:
         raise UsageError("render needs AUDIO, or --motion FILE for a video without sound, or --drive CLIP")
     if request.track is not None and clip is not None:
         raise UsageError("--motion and --drive both bring a motion: leave one out")
-    named = ((request.portrait, "portrait"), (request.audio, "recording"), (request.track, "motion file"), (clip, "clip"))
+    named = (
+        (request.portrait, "portrait"), (request.audio, "recording"), (request.track, "motion file"), (clip, "clip"),
+        (request.motion.style_from, "style clip"),
+    )  # fmt: skip
     inputs = [(path, what) for path, what in named if path is not None]
     for path, what in inputs:
         check_input(path, what)

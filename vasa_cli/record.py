@@ -57,6 +57,8 @@ def receipt_of(
         inputs["motion"] = _entry(request.track, place)
     if request.drive is not None:
         inputs["drive"] = {**_entry(request.drive.clip, place), "mode": request.drive.mode}
+    if request.motion.style_from is not None:  # for the record: `controls` holds what was measured on it
+        inputs["style"] = _entry(request.motion.style_from, place)
     background = request.picture.background
     if background.path is not None:
         inputs["background"] = _entry(background.path, place)

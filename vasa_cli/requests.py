@@ -45,6 +45,7 @@ class MotionOptions:
     weights: str = "default"
     steps: int | None = None
     device: str = "auto"
+    style_from: Path | None = None  # a clip or a motion file whose manner replaces that of `controls`
 
 
 @dataclass(frozen=True)

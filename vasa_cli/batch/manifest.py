@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vasa_cli.drive import Drive
 from vasa_cli.errors import InputError, UsageError
-from vasa_cli.motion.presets import FORMS, load_preset, nearest, parse_emotions, parse_gaze, resolve_controls
+from vasa_cli.motion.presets import FORMS, load_preset, nearest, parse_emotions, parse_gaze, parse_guidance, resolve_controls
 from vasa_cli.picture import SIZES, picture_options
 from vasa_cli.pipeline import MotionOptions, RenderRequest
 from vasa_cli.video import CRF_RANGE, DEFAULT_CRF
@@ -55,6 +55,9 @@ class Row(BaseModel):
     brows: Any = None
     blink: Any = None
     mouth: Any = None
+    guidance: Any = None
+    style: Any = None
+    style_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,7 @@ def _request(row: Row, folder: Path, shared: Shared) -> Job:
     preset = load_preset(preset_name)
     motion = MotionOptions(
         resolve_controls(preset, _controls(row)), preset.name, derive_seed(job_id, shared.seed) if row.seed is None else row.seed,
-        shared.weights, row.steps, shared.device,
+        shared.weights, row.steps, shared.device, _style_clip(row, folder),
     )  # fmt: skip
     written = row.output or f"{job_id}{'.mov' if row.background == 'transparent' else '.mp4'}"
     output = (shared.output_dir or folder) / parse_output(written)
@@ -223,7 +226,13 @@ def _request(row: Row, folder: Path, shared: Shared) -> Job:
 
 def _controls(row: Row) -> dict[str, Any]:
     """Controls in the preset schema; text forms ('12,-4', 'happy=0.6;sad=0.1') as CSV needs them."""
-    out = {key: value for key in FORMS if (value := getattr(row, key)) is not None}
+    out = {key: value for key in (*FORMS, "guidance") if (value := getattr(row, key)) is not None}
+    if row.style_seed is not None:
+        out["style"] = {"seed": row.style_seed}
+    elif row.style is not None and not isinstance(row.style, str):
+        out["style"] = row.style
+    if isinstance(out.get("guidance"), str):
+        out["guidance"] = parse_guidance([out["guidance"]], "guidance")
     if isinstance(out.get("gaze"), str):
         out["gaze"] = parse_gaze(out["gaze"], "gaze")
     gaze = out.get("gaze")
@@ -232,6 +241,13 @@ def _controls(row: Row) -> dict[str, Any]:
     if isinstance(out.get("emotion"), str):
         out["emotion"] = parse_emotions([p for p in out["emotion"].replace(";", " ").split() if p], "emotion")
     return out
+
+
+def _style_clip(row: Row, folder: Path) -> Path | None:
+    """`style` may be a mapping, as in presets, or the path of a clip or motion file."""
+    if row.style is not None and row.style_seed is not None:
+        raise UsageError("style and style_seed both bring a manner: leave one out")
+    return folder / row.style if isinstance(row.style, str) else None
 
 
 def _crop(value: Any) -> tuple[int, int, int, int] | None:

@@ -34,6 +34,9 @@ def generate(
     brows: common.BrowsFlag = None,
     blink: common.BlinkFlag = None,
     mouth: common.MouthFlag = None,
+    guidance: common.GuidanceFlag = None,
+    style: common.StyleFlag = None,
+    style_seed: common.StyleSeed = None,
     steps: common.Steps = None,
     drive: common.DriveClip = None,
     drive_mode: common.DriveMode = None,
@@ -52,9 +55,11 @@ def generate(
 
     Play it with `vasa render PORTRAIT [AUDIO] --motion FILE`.
     """
-    flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth)
-    options = common.motion_options(flags, preset, seed, weights, steps, device)
-    driver = common.drive_options(drive, drive_mode, seed, steps)
+    flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
+    options = common.motion_options(flags, preset, seed, weights, steps, device, style)
+    driver = common.drive_options(
+        drive, drive_mode, seed=seed, steps=steps, guidance=guidance, style=style, style_seed=style_seed
+    )
     source = audio if driver is None else driver.clip
     if source is None or (audio is not None and driver is not None):
         raise UsageError("generate needs AUDIO or --drive CLIP: one of them brings the motion")

@@ -80,6 +80,9 @@ def render(
     brows: common.BrowsFlag = None,
     blink: common.BlinkFlag = None,
     mouth: common.MouthFlag = None,
+    guidance: common.GuidanceFlag = None,
+    style: common.StyleFlag = None,
+    style_seed: common.StyleSeed = None,
     steps: common.Steps = None,
     motion: Motion = None,
     drive: common.DriveClip = None,
@@ -111,13 +114,15 @@ def render(
     from vasa_cli.video.background import parse_background
     from vasa_cli.video.formats import parse_output
 
-    flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth)
+    flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
     kept: dict[str, Any] = {"cache_dir": cache_dir, "use_cache": not no_cache, "overwrite": overwrite}
     if receipt is not None:
         fixed = {
             "--preset": preset,
             "--seed": seed,
             "--steps": steps,
+            "--style": style,
+            "--style-seed": style_seed,
             "--motion": motion,
             "--drive": drive,
             "--drive-mode": drive_mode,
@@ -125,7 +130,7 @@ def render(
             "--dtype": dtype,
             "--crf": crf,
         }
-        fixed |= {f"--{name}": value for name, value in flags.items()} | {
+        fixed |= {f"--{name}": value for name, value in flags.items() if name != "style"} | {
             "--crop": crop,
             "--fit": fit,
             "--size": size,
@@ -148,10 +153,12 @@ def render(
         return
     if portrait is None:
         raise UsageError("render needs PORTRAIT and AUDIO, such as: vasa render me.jpg speech.wav -o out.mp4")
-    options = common.motion_options(flags, preset, seed, weights, steps, device)
-    if motion is not None and (flags or preset or seed is not None or steps):
-        raise UsageError("--motion plays a finished motion: preset, seed, steps and controls belong to `vasa generate`")
-    driver = common.drive_options(drive, drive_mode, seed, steps)
+    options = common.motion_options(flags, preset, seed, weights, steps, device, style)
+    if motion is not None and (flags or preset or seed is not None or steps or style):
+        raise UsageError("--motion plays a finished motion: preset, seed, style, steps and controls belong to `vasa generate`")
+    driver = common.drive_options(
+        drive, drive_mode, seed=seed, steps=steps, guidance=guidance, style=style, style_seed=style_seed
+    )
     from vasa_cli.pipeline import RenderRequest
     from vasa_cli.record import parse_crop
 

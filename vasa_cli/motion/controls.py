@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from vasa_cli.motion.behaviour.style import MotionStyle
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -20,6 +22,8 @@ GAZE_YAW_LIMIT = 30.0  # degrees, + = right of the picture
 GAZE_PITCH_LIMIT = 25.0  # degrees, + = up
 DISTANCE_RANGE = (0.6, 1.8)  # 1.0 = as in the photo, larger = farther away
 SCALE_RANGE = (0.0, 2.0)  # 1.0 = as generated
+GUIDANCE = ("audio", "gaze", "distance", "emotion")  # conditions whose guidance can be set
+GUIDANCE_RANGE = (0.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Controls:
-    """All controls of one motion. `Controls.default()` asks for nothing: the motion as generated, the gaze at the camera."""
+    """All controls of one motion. `Controls.default()` asks for nothing: the motion as generated, the gaze at the camera.
+
+    style: the manner of the motion. guidance: strengths of classifier-free guidance by condition (names of GUIDANCE), those
+    that are not the weights' own.
+    """
 
     gaze: Curve = field(default_factory=lambda: Curve.constant(0.0, 0.0))
     distance: Curve = field(default_factory=lambda: Curve.constant(1.0))
@@ -102,6 +110,8 @@ class Controls:
     blink: Curve = field(default_factory=lambda: Curve.constant(1.0))
     mouth: Curve = field(default_factory=lambda: Curve.constant(1.0))
     repeat: float | None = None  # seconds after which the keyframes recur
+    style: MotionStyle = field(default_factory=MotionStyle)
+    guidance: tuple[tuple[str, float], ...] = ()
 
     @classmethod
     def default(cls) -> Controls:
@@ -124,8 +134,7 @@ class Controls:
     def to_json(self) -> dict[str, Any]:
         """Plain lists and numbers: each curve as rows [seconds, value...]."""
         out: dict[str, Any] = {name: getattr(self, name).to_json() for name in CURVE_NAMES}
-        out["repeat"] = self.repeat
-        return out
+        return {**out, "repeat": self.repeat, "style": self.style.to_json(), "guidance": dict(self.guidance)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Controls:
@@ -143,7 +152,10 @@ class Controls:
             if any(len(v) != width or not all(math.isfinite(x) for x in v) for v in curve.values):
                 raise ValueError(f"control {name}: every keyframe needs {width} finite numbers")
             curves[name] = curve
-        return cls(**curves, repeat=data.get("repeat"))
+        guidance = tuple((str(k), float(v)) for k, v in (data.get("guidance") or {}).items())
+        if any(k not in GUIDANCE or not math.isfinite(v) for k, v in guidance):
+            raise ValueError(f"guidance: known are {', '.join(GUIDANCE)}, found {dict(guidance)}")
+        return cls(**curves, repeat=data.get("repeat"), style=MotionStyle.from_json(data.get("style")), guidance=guidance)
 
 
-CURVE_NAMES = tuple(f.name for f in fields(Controls) if f.name != "repeat")
+CURVE_NAMES = tuple(f.name for f in fields(Controls) if f.name not in ("repeat", "style", "guidance"))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from vasa_cli.motion.apply import Parts, add_controls, close_lids, control_offsets, scale_parts, smooth_track
 from vasa_cli.motion.basis import DynamicsBasis
-from vasa_cli.motion.blinks import blink_curve
+from vasa_cli.motion.behaviour.behave import behave, enliven
+from vasa_cli.motion.behaviour.style import MotionStyle
 from vasa_cli.motion.controls import ControlCurves
 from vasa_cli.motion.model import MotionModel, load_model
 from vasa_cli.motion.silence import GateConfig, gate
@@ -24,7 +26,7 @@ POSE = 6
 # no generated head goes farther: 20, 15, 12 degrees, a quarter of the face's width, 15 % nearer or farther
 HEAD_LIMIT = np.array([0.35, 0.26, 0.21, 0.25, 0.25, 0.15], np.float32)
 DART_LIMIT = 0.21  # radians, 12 degrees: generated eyes wander, they do not stare aside
-HEAD_SMOOTH, GAZE_SMOOTH, FACE_SMOOTH = 8, 1, 2  # half widths in frames: heads are heavy, eyes dart
+HEAD_SMOOTH, GAZE_SMOOTH, FACE_SMOOTH = 4, 1, 2  # half widths in frames: heads are heavy, eyes dart
 
 
 def generate_motion(
@@ -37,22 +39,25 @@ def generate_motion(
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
     guidance: Mapping[str, float] | None = None,
+    style: MotionStyle | None = None,
+    model: MotionModel | None = None,
 ) -> MotionTrack:
     """Speech features (T, F) at 25 fps and controls sampled at the same T frames -> MotionTrack of T frames.
 
     The same seed, weights, features and controls give the same track; `steps` overrides the number of network evaluations a
-    window. Raises WeightsError when weights are missing or do not fit the features, DeviceError when the device cannot be used,
-    ValueError on unequal lengths.
+    window, `guidance` ("audio", "gaze", "distance", "emotion": 0..4) the strengths stored with the weights; `style` is the
+    manner (None: the default one); `model` is used instead of loading `weights`. Raises WeightsError when weights are missing
+    or do not fit the features, DeviceError when the device cannot be used, ValueError on unequal lengths.
     """
     if len(features) != len(curves) or len(features) == 0:
         raise ValueError(
             f"features and controls must have the same length of at least 1 frame, got {len(features)} and {len(curves)}"
         )
     basis = DynamicsBasis.load()
-    model = load_model(weights, device)
+    model = model or load_model(weights, device)
     config = sampler_config(model, steps, guidance)
     parts = sample_parts(model, basis, features, curves, seed=seed, config=config, progress=progress)
-    parts = finish(parts, features, curves, model, basis, seed)
+    parts = finish(parts, features, curves, model, basis, seed, style or MotionStyle())
     tongue = tongue_track(features)
     return MotionTrack(
         parts.pose.astype(np.float32),
@@ -69,7 +74,8 @@ def sampler_config(model: MotionModel, steps: int | None, guidance: Mapping[str,
     config = SamplerConfig(**model.settings.get("sampler", {}))
     if steps is not None:
         config = replace(config, steps=max(1, steps))
-    return replace(config, **{f"{name}_guidance": float(value) for name, value in (guidance or {}).items()})
+    strengths: dict[str, Any] = {f"{name}_guidance": float(value) for name, value in (guidance or {}).items()}
+    return replace(config, **strengths)
 
 
 def sample_parts(
@@ -106,13 +112,15 @@ def sample_parts(
 
 
 def finish(
-    parts: Parts, features: np.ndarray, curves: ControlCurves, model: MotionModel, basis: DynamicsBasis, seed: int
-) -> Parts:
-    """Silence gate, part sizes, controls, blinks. Blinks come last, so that shut eyes are shut whatever the gaze and the
-    emotion ask.
+    parts: Parts, features: np.ndarray, curves: ControlCurves, model: MotionModel, basis: DynamicsBasis, seed: int,
+    style: MotionStyle,
+) -> Parts:  # fmt: skip
+    """Silence gate, part sizes, behaviours, controls, blinks. Blinks come last, so that shut eyes are shut whatever the gaze and
+    the emotion ask.
     """
     activity = model.voice(model.normalise_features(features).numpy())
-    opened = gate(activity, GateConfig(**model.settings.get("gate", {})))
-    parts = scale_parts(parts, curves, basis, opened)
-    parts = add_controls(parts, curves, basis, model.stats.lids_per_gaze)
-    return Parts(parts.pose, close_lids(parts.dynamics, blink_curve(curves.blink, FPS, seed), basis))
+    config, follow = GateConfig(**model.settings.get("gate", {})), model.stats.lids_per_gaze
+    acts = behave(features, curves, style, seed, basis, activity > config.threshold)
+    parts = scale_parts(parts, curves, basis, gate(activity, config))
+    parts = add_controls(enliven(parts, acts, curves, style, basis, follow), curves, basis, follow)
+    return Parts(parts.pose, close_lids(parts.dynamics, acts.blink, basis))

@@ -3,153 +3,34 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
 from vasa_cli.errors import UsageError
+from vasa_cli.motion.behaviour.style import range_of
 from vasa_cli.motion.controls import (
     DISTANCE_RANGE,
     EMOTIONS,
     GAZE_PITCH_LIMIT,
     GAZE_YAW_LIMIT,
+    GUIDANCE,
+    GUIDANCE_RANGE,
     SCALE_RANGE,
-    SCALES,
     Controls,
-    Curve,
 )
+from vasa_cli.motion.preset_schema import EXTRAS, FORMS, PresetFile
 
 DEFAULT_PRESET = "neutral"
-
-Weight = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(ge=0.0, le=86400.0, allow_inf_nan=False)]
-Yaw = Annotated[float, Field(ge=-GAZE_YAW_LIMIT, le=GAZE_YAW_LIMIT, allow_inf_nan=False)]
-Pitch = Annotated[float, Field(ge=-GAZE_PITCH_LIMIT, le=GAZE_PITCH_LIMIT, allow_inf_nan=False)]
-Distance = Annotated[float, Field(ge=DISTANCE_RANGE[0], le=DISTANCE_RANGE[1], allow_inf_nan=False)]
-Scale = Annotated[float, Field(ge=SCALE_RANGE[0], le=SCALE_RANGE[1], allow_inf_nan=False)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Gaze(_Strict):
-    yaw: Yaw = 0.0
-    pitch: Pitch = 0.0
-
-
-class GazeKey(Gaze):
-    t: Seconds
-
-
-class DistanceKey(_Strict):
-    t: Seconds
-    value: Distance
-
-
-class ScaleKey(_Strict):
-    t: Seconds
-    value: Scale
-
-
-class Emotion(_Strict):
-    happy: Weight = 0.0
-    sad: Weight = 0.0
-    angry: Weight = 0.0
-    surprised: Weight = 0.0
-    afraid: Weight = 0.0
-    disgusted: Weight = 0.0
-    contempt: Weight = 0.0
-
-
-class EmotionKey(Emotion):
-    t: Seconds
-
-
-# Which model a value is checked against: its constant form and its keyframe form.
-FORMS: dict[str, tuple[Any, type[_Strict]]] = {
-    "gaze": (Gaze, GazeKey),
-    "distance": (Distance, DistanceKey),
-    "emotion": (Emotion, EmotionKey),
-    **dict.fromkeys(SCALES, (Scale, ScaleKey)),
+EXAMPLES = {
+    "gaze": "{yaw: 10, pitch: -3}",
+    "emotion": "{happy: 0.6}",
+    "guidance": "{audio: 0.5, gaze: 1.0}",
+    "style": "{nods: 1.5, blinks: 0.8}, or {seed: 7}",
 }
-
-
-class PresetFile(_Strict):
-    """The schema of a preset file. Every control may be a constant or a list of keyframes, each with `t` in seconds."""
-
-    name: str | None = None
-    description: str = ""
-    repeat: Annotated[float, Field(gt=0.0, le=86400.0, allow_inf_nan=False)] | None = None
-    gaze: Gaze | list[GazeKey] | None = None
-    distance: Distance | list[DistanceKey] | None = None
-    emotion: Emotion | list[EmotionKey] | None = None
-    head: Scale | list[ScaleKey] | None = None
-    brows: Scale | list[ScaleKey] | None = None
-    blink: Scale | list[ScaleKey] | None = None
-    mouth: Scale | list[ScaleKey] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_form_each(cls, data: Any) -> Any:
-        """Check each control against the one form it is written in, so that messages name one range, not every alternative."""
-        if not isinstance(data, Mapping):
-            return data
-        out = dict(data)
-        for key, (_constant, _keyframe) in FORMS.items():
-            value = out.get(key)
-            if value is None:
-                continue
-            holder = _KEYFRAMES[key] if isinstance(value, list) else _CONSTANTS[key]
-            out[key] = getattr(holder.model_validate({key: value}), key)
-        return out
-
-    @model_validator(mode="after")
-    def _times_rise(self) -> PresetFile:
-        for key in FORMS:
-            value = getattr(self, key)
-            if not isinstance(value, list):
-                continue
-            times = [k.t for k in value]
-            if not times or any(b <= a for a, b in itertools.pairwise(times)):
-                raise ValueError(f"{key}: keyframes need rising times t, found {times}")
-            if self.repeat is not None and times[-1] - times[0] >= self.repeat:
-                raise ValueError(
-                    f"{key}: keyframes span {times[-1] - times[0]:g} s, which must be less than repeat = {self.repeat:g} s"
-                )
-        return self
-
-    def to_controls(self) -> Controls:
-        curves = {key: _curve(key, value) for key in FORMS if (value := getattr(self, key)) is not None}
-        return Controls(**curves, repeat=self.repeat)
-
-
-def _holder(key: str, form: Any) -> type[BaseModel]:
-    from pydantic import create_model
-
-    return create_model(f"_{key}", __config__=ConfigDict(extra="forbid"), **{key: (form, ...)})  # type: ignore[call-overload, no-any-return]
-
-
-_CONSTANTS = {key: _holder(key, constant) for key, (constant, _) in FORMS.items()}
-_KEYFRAMES = {key: _holder(key, list[keyframe]) for key, (_, keyframe) in FORMS.items()}  # type: ignore[valid-type]
-
-
-def _row(value: Any) -> tuple[float, ...]:
-    if isinstance(value, Gaze):
-        return (value.yaw, value.pitch)
-    if isinstance(value, Emotion):
-        return tuple(getattr(value, name) for name in EMOTIONS)
-    return (float(value.value),) if isinstance(value, (DistanceKey, ScaleKey)) else (float(value),)
-
-
-def _curve(key: str, value: Any) -> Curve:
-    if isinstance(value, list):
-        return Curve(tuple(float(k.t) for k in value), tuple(_row(k) for k in value))
-    return Curve((0.0,), (_row(value),))
 
 
 # ---------------------------------------------------------------------------------------------------- messages
@@ -167,11 +48,18 @@ def _known_keys(path: tuple[Any, ...]) -> list[str]:
         model = keyframe if len(path) > 2 else constant
         if isinstance(model, type) and issubclass(model, BaseModel):
             return list(model.model_fields)
+    if path and path[0] in EXTRAS and len(path) > 1:
+        return list(EXTRAS[path[0]].model_fields)
     return list(PresetFile.model_fields)
 
 
 def _range_of(key: str, path: tuple[Any, ...]) -> str:
     leaf = str(path[-1]) if path else key
+    if key == "guidance":
+        return f"{GUIDANCE_RANGE[0]:g} to {GUIDANCE_RANGE[1]:g}"
+    if key == "style":
+        low, high = (0, 2**31 - 1) if leaf == "seed" else range_of(leaf)
+        return f"{low:g} to {high:g}" if leaf != "seed" else f"{low} to {high}"
     ranges = {
         "yaw": f"{-GAZE_YAW_LIMIT:g} to {GAZE_YAW_LIMIT:g} degrees",
         "pitch": f"{-GAZE_PITCH_LIMIT:g} to {GAZE_PITCH_LIMIT:g} degrees",
@@ -195,15 +83,15 @@ def _explain(error: ValidationError) -> str:
     if kind == "extra_forbidden":
         known = [k for k in _known_keys(path) if k not in ("name", "description")] or list(FORMS)
         return f"unknown key {label}{nearest(str(path[-1]), known)}; known: {', '.join(known)}"
-    if kind in ("greater_than_equal", "less_than_equal", "greater_than", "finite_number"):
+    if kind in ("greater_than_equal", "less_than_equal", "greater_than", "less_than", "finite_number"):
         return f"{label} = {found} is out of range: allowed is {_range_of(key, path)}"
     if kind == "value_error":
         return str(first["ctx"]["error"]) if "ctx" in first else first["msg"]
     if kind == "missing":
         return f"{label} is missing"
-    if key in ("gaze", "emotion") and len(path) == 1:
-        example = "{yaw: 10, pitch: -3}" if key == "gaze" else "{happy: 0.6}"
-        return f"{label} = {found!r}: expected a mapping such as {example}, or keyframes"
+    if key in EXAMPLES and len(path) == 1:
+        keyframes = ", or keyframes" if key in FORMS else ""
+        return f"{label} = {found!r}: expected a mapping such as {EXAMPLES[key]}{keyframes}"
     return f"{label} = {found!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
@@ -296,6 +184,24 @@ def parse_emotions(items: Iterable[str], where: str = "--emotion") -> dict[str, 
     return out
 
 
+def parse_guidance(items: Iterable[str], where: str = "--guidance") -> dict[str, float]:
+    """'audio=0.5,gaze=1.0', repeatable."""
+    out: dict[str, float] = {}
+    for item in (part.strip() for text in items for part in text.replace(";", ",").split(",")):
+        name, _, strength = (p.strip() for p in item.partition("="))
+        low, high = GUIDANCE_RANGE
+        if name not in GUIDANCE:
+            raise UsageError(
+                f"{where} {item!r}: unknown condition{nearest(name, GUIDANCE)}; "
+                f"known: {', '.join(GUIDANCE)}, each {low:g} to {high:g}"
+            )
+        try:
+            out[name] = float(strength)
+        except ValueError as e:
+            raise UsageError(f"{where} {item!r}: expected {name}=STRENGTH with a strength from {low:g} to {high:g}") from e
+    return out
+
+
 def resolve_controls(preset: Preset | None, flags: Mapping[str, Any]) -> Controls:
     """Merge flags over the preset over the defaults, control by control. `flags` holds constants or keyframes in the preset's own
     schema, None where not given. Raises UsageError naming the flag and its range."""
@@ -308,5 +214,8 @@ def resolve_controls(preset: Preset | None, flags: Mapping[str, Any]) -> Control
             raise UsageError(
                 f"--{str(e).removeprefix('options: ').replace('.', ' ', 1) if isinstance(value, Mapping) else str(e)[9:]}"
             ) from e
-        base = base.model_copy(update={key: getattr(part, key)})
+        found = getattr(part, key)
+        if key == "guidance" and base.guidance is not None:  # each strength is a control of its own
+            found = base.guidance.model_copy(update=dict(found.pairs()))
+        base = base.model_copy(update={key: found})
     return base.to_controls()

@@ -40,8 +40,8 @@ class GateConfig:
 
     threshold: float = 0.0
     shortest_pause: int = 7  # 280 ms; stops and breaths between words stay open to the network
-    lead: int = 2  # the lips part this long before the sound
-    tail: int = 2
+    lead: int = 4  # the lips part this long before the sound
+    tail: int = 6  # and close this long after it (measured: shorter costs GRID's lips .02 of r)
     ramp: int = 3
 
 

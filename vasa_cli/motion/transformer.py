@@ -161,6 +161,7 @@ class MotionTransformer(nn.Module):
 
     CONTROLS = (2, 1, 7)  # numbers of gaze, distance, emotion
     UNITS = (0.1, 0.1, 0.3)  # brings the controls to the size of the other inputs
+    pace: torch.Tensor  # (D,) of the noise (`diffusion`)
 
     def __init__(self, config: MotionConfig) -> None:
         super().__init__()
@@ -209,7 +210,7 @@ class MotionTransformer(nn.Module):
         for i, value in enumerate((c.gaze, c.distance, c.emotion)):
             given = c.control_given[:, i, None, None]
             value = value / self.UNITS[i]
-            token = self.controls_in[i](value)  # (B, K+W, d)
+            token: torch.Tensor = self.controls_in[i](value)  # (B, K+W, d)
             tokens.append(torch.where(given, token, self.no_control[i].to(token.dtype)))
             asked.append(self.controls_head[i](value) * given)  # (B, K+W, D)
         return torch.stack(tokens).sum(0), torch.stack(asked).sum(0)
@@ -218,6 +219,7 @@ class MotionTransformer(nn.Module):
     def begin_controls(self, responses: list[torch.Tensor]) -> None:
         """Start the controls' direct path from known linear responses, one (D, n) a control, in normalised motion per unit."""
         for layer, response, unit in zip(self.controls_head, responses, self.UNITS, strict=True):
+            assert isinstance(layer, nn.Linear)
             layer.weight.copy_(response * unit)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, c: Conditions) -> torch.Tensor:

@@ -29,7 +29,7 @@ class SamplerConfig:
 
     steps: int = 10
     audio_guidance: float = 0.5
-    gaze_guidance: float = 1.0
+    gaze_guidance: float = 0.0
     distance_guidance: float = 0.0
     emotion_guidance: float = 0.0
     mouth_temperature: float = 0.0

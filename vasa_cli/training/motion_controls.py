@@ -50,7 +50,9 @@ def random_curves(length: int, shares: tuple[float, float, float], rng: np.rando
 def plain_curves(length: int) -> ControlCurves:
     """Nothing asked."""
     one = np.ones(length, np.float32)
-    return ControlCurves(np.zeros((length, 2), np.float32), one, np.zeros((length, len(EMOTIONS)), np.float32), one, one, one, one)
+    return ControlCurves(
+        np.zeros((length, 2), np.float32), one, np.zeros((length, len(EMOTIONS)), np.float32), one, one, one, one
+    )
 
 
 def control_responses(basis: DynamicsBasis, lids_per_gaze: np.ndarray) -> list[np.ndarray]:

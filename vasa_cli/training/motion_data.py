@@ -68,7 +68,7 @@ def to_sequence(clip: Clip, basis: DynamicsBasis, masks: dict[str, np.ndarray]) 
 def open_eyes(z: np.ndarray, basis: DynamicsBasis) -> tuple[np.ndarray, list[int]]:
     """(T, K) -> the same without its blinks (all lids' numbers interpolated across them), and the frames at which blinks peak.
 
-    The motion model learns how lids follow gaze and expression; blinks are events and are drawn by `motion.blinks`.
+    The motion model learns how lids follow gaze and expression; blinks are events and are drawn by `behaviour.blinks`.
     """
     lids = basis.blocks["lids"]
     closure = z[:, lids.start : lids.start + 2].mean(1)
