@@ -73,11 +73,16 @@ def emphasis(features: np.ndarray, speaking: np.ndarray) -> np.ndarray:
     """(T,) how far loudness and pitch rise above what they have been: about 0.2 for an ordinary accent."""
     loudness, pitch, voicing = features[:, -3:].astype(np.float64).T
     level = np.clip(1 + (LOUDNESS_DB[0] + LOUDNESS_DB[1] * loudness) / 40, 0, 1) * speaking
-    rise = np.maximum(smooth(level) - leaky(level, 1.0), 0)
+    rise = np.maximum(smooth(level) - _held(level, speaking, 1.0, 0.65), 0)
     voiced = (voicing > VOICED) & speaking
     usual = _usual_pitch(pitch, voiced)
     height = np.where(voiced, np.clip(PITCH_OCTAVES * (pitch - usual), -0.5, 0.8), 0.0)
     return np.asarray((rise + np.maximum(smooth(height), 0)) * speaking)
+
+
+def _held(x: np.ndarray, speaking: np.ndarray, seconds: float, start: float) -> np.ndarray:
+    """A causal average of x (T,) that stands still while nobody speaks."""
+    return np.asarray(np.r_[start, leaky(x[speaking], seconds, start)][np.cumsum(speaking)])
 
 
 def _usual_pitch(pitch: np.ndarray, voiced: np.ndarray, seconds: float = 2.5) -> np.ndarray:
@@ -98,7 +103,7 @@ def smooth(x: np.ndarray) -> np.ndarray:
 
 def accents(stress: np.ndarray, speaking: np.ndarray) -> list[Accent]:
     """Peaks of the emphasis, seen ACCENT_AFTER frames (and the smoothing's two) after they are reached."""
-    usual = leaky(np.where(speaking, stress, 0.1), 4.0, 0.1)
+    usual = _held(stress, speaking, 4.0, 0.12)
     out: list[Accent] = []
     typical = 0.3
     for t in range(len(stress)):

@@ -7,7 +7,7 @@ import numpy as np
 from vasa_cli.motion.apply import smooth_track
 from vasa_cli.motion.behaviour.prosody import Prosody
 from vasa_cli.motion.behaviour.style import MotionStyle
-from vasa_cli.motion.behaviour.timing import FPS, leaky, slew
+from vasa_cli.motion.behaviour.timing import FPS, slew
 
 SETTLED = 0.5  # of the network's movement, that remains in a long pause
 SETTLE_AFTER = 0.5  # seconds
@@ -25,8 +25,19 @@ def settled(pose: np.ndarray, quiet: np.ndarray) -> np.ndarray:
     """The network's pose (T, 6) without drift, nearer to rest where quiet (T,) says so."""
     if len(pose) < 2:
         return pose * SPEAKING
-    lasting = leaky(pose, DRIFT_SECONDS)
+    lasting = _lasting(pose)
     return np.asarray((pose - lasting) * (SPEAKING * quiet)[:, None], np.float32)
+
+
+def _lasting(pose: np.ndarray) -> np.ndarray:
+    """(T, 6) where the head has been lately: a causal mean of what is past, then an exponential average. The first frame is its
+    own, so that every motion begins at rest, as the photo has it."""
+    out = np.empty_like(pose, dtype=np.float64)
+    held = pose[0].astype(np.float64)
+    for i, value in enumerate(pose):
+        held = held + (value - held) / min(i + FPS, FPS * DRIFT_SECONDS)
+        out[i] = held
+    return out
 
 
 def in_manner(pose: np.ndarray, style: MotionStyle) -> np.ndarray:
