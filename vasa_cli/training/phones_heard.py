@@ -89,7 +89,7 @@ def heard_phones(samples: np.ndarray, transcribe: Transcriber) -> list[Phone]:
 
 
 def heard_talks(pool: Path, names: list[str], per_voice: int) -> Iterator[tuple[str, np.ndarray, list[Phone]]]:
-    """(voice, samples, phones) of up to `per_voice` English pieces of each file of the speech encoder's pool that are understood."""
+    """(voice, samples, phones) of up to `per_voice` English pieces that are understood, of each file of the encoder's pool."""
     from vasa_cli.training.motion_taught import pieces
 
     transcribe = whisper_transcriber()
