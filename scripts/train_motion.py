@@ -27,9 +27,9 @@ from vasa_cli.training.motion_batches import BatchConfig
 from vasa_cli.training.motion_clips import clip_paths
 from vasa_cli.training.motion_data import Sequence, load_sequences, with_features
 from vasa_cli.training.motion_eval import score, speak
-from vasa_cli.training.motion_pool import POSE, Talk, build_pool, lip_functionals, lively_motion
+from vasa_cli.training.motion_pool import POSE, Talk, anchored, build_pool, lip_functionals, lively_motion
 from vasa_cli.training.motion_rig import rig_mouths
-from vasa_cli.training.motion_taught import fit_mouths, taught
+from vasa_cli.training.motion_taught import fit_mouths, synthetic, taught
 from vasa_cli.training.motion_train import TrainConfig, train
 from vasa_cli.training.motion_voice import fit_voice, loud_frames, with_silence
 from vasa_cli.weights import registry
@@ -39,9 +39,16 @@ TOLD_GAIN = 1.25
 
 
 def talks(
-    clips: list[Sequence], extract: motion_features.Extractor, versions: int, weight: float, basis: DynamicsBasis
+    clips: list[Sequence],
+    extract: motion_features.Extractor,
+    versions: int,
+    weight: float,
+    basis: DynamicsBasis,
+    like: np.ndarray | None = None,
 ) -> list[Talk]:
-    """Clips with sound that fits their lips -> training material: motion and `versions` feature tracks."""
+    """Clips with sound that fits their lips -> training material: motion and `versions` feature tracks; `like`: mouths that
+    theirs are brought to.
+    """
     out = []
     for s in clips:
         lag = lag_of(s.source, s.name)
@@ -49,7 +56,8 @@ def talks(
             continue
         tracks = [with_features(s, lambda p, v=v: extract(p, v), lag).features for v in range(versions)]
         mouth = basis.blocks["mouth"]
-        motion = np.concatenate([lively_motion(s, basis, POSE + mouth.start), s.dynamics[:, mouth]], 1)
+        z = s.dynamics[:, mouth] if like is None else anchored(s.dynamics[:, mouth], like, basis)
+        motion = np.concatenate([lively_motion(s, basis, POSE + mouth.start), z], 1)
         out.append(Talk(motion, [t for t in tracks if t is not None], weight, s.source == "grid_s1"))
     return out
 
@@ -75,12 +83,13 @@ def taught_talks(args: argparse.Namespace, grid: list[Sequence], basis: Dynamics
     """
     mouth = basis.blocks["mouth"]
     names = [p.stem for p in clip_paths(args.data, "grid_s1")]
-    slope = fit_mouths(args.taught, grid, names, mouth) * TOLD_GAIN
-    out = []
-    for z, versions in taught(args.taught, slope, args.work / f"features_taught{args.feature_cache}", args.taught_pieces):
-        motion = np.concatenate([np.zeros((len(z), POSE + mouth.start), np.float32), z], 1)
-        out.append(Talk(motion.astype(np.float32), versions, 0.7))
-    return out
+    slope = fit_mouths(args.taught, grid, names, mouth, args.taught_lips) * TOLD_GAIN
+    cache = args.work / f"features_taught{args.feature_cache}"
+    pairs = list(taught(args.taught, slope, cache, args.taught_pieces, args.taught_lips))
+    if args.synthetic:
+        pairs += list(synthetic(args.synthetic, cache))
+    still = POSE + mouth.start
+    return [Talk(np.pad(z, ((0, 0), (still, 0))).astype(np.float32), versions, 0.7) for z, versions in pairs]
 
 
 def listen(clips: list[Sequence], extract: motion_features.Extractor) -> list[Sequence]:
@@ -138,11 +147,13 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--others-weight", type=float, default=0.5, help="weight of the mouths of talkers other than GRID's")
+    parser.add_argument("--others-weight", type=float, default=1.0, help="weight of the mouths of talkers other than GRID's")
     parser.add_argument("--no-rig", action="store_true", help="leave FACEGOOD out")
     parser.add_argument(
         "--taught", type=Path, help="corpus folder of the speech encoder (pool/, teach_lips/): many voices with told lips"
     )
+    parser.add_argument("--taught-lips", default="teach_lips", help="folder of the told lips in --taught")
+    parser.add_argument("--synthetic", type=Path, help="folder of made speech with known phones (scripts/fit_phones.py)")
     parser.add_argument("--taught-pieces", type=int, default=20, help="pieces a voice")
     parser.add_argument("--limit", type=int, default=0, help="GRID clips to train on; 0 = all (short trials)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="field of TrainConfig")
@@ -197,10 +208,11 @@ def main() -> None:
     grid = load_sequences(args.data, ("grid_s1",), part="train", cache=args.work)[: args.limit or None]
     lively = load_sequences(args.data, ("anitalker", "liveportrait"), part="train", cache=args.work)
     spoken = talks(grid, extract, args.versions, 1.0, basis)
-    others = talks(lively, extract, args.versions, args.others_weight, basis)
-    if not args.no_rig:
-        others += rig_talks(args.data / "facegood", spoken, extract, args.versions, args.others_weight, basis)
+    mouths = np.concatenate([s.dynamics[:, basis.blocks["mouth"]] for s in grid])
+    others = talks(lively, extract, args.versions, args.others_weight, basis, mouths)
     told = taught_talks(args, grid, basis) if args.taught else []
+    if not args.no_rig:
+        told += 4 * rig_talks(args.data / "facegood", spoken, extract, args.versions, 0.5, basis)
     pool = build_pool(spoken, others, [s for s in lively if not s.name.startswith("s")], basis, told)
     config = MotionConfig(features=len(pool.stats.feature_mean), motion=6 + basis.size, objective=args.objective)
     if args.size == "paper":

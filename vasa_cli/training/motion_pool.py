@@ -15,6 +15,7 @@ from vasa_cli.motion.model import Statistics
 from vasa_cli.training.motion_data import Sequence, open_eyes
 
 POSE = 6
+TALKER = 5.0  # degrees, std of yaw that a talker's head is brought to
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,25 @@ def lively_motion(s: Sequence, basis: DynamicsBasis, rest: int) -> np.ndarray:
     z[:, basis.blocks["lids"]] -= np.median(z[:, basis.blocks["lids"]], axis=0)
     pose = s.pose.copy()
     spread = max(float(pose[:, 0].std()), 1e-3)
-    pose[:, :3] *= np.clip(np.radians(3.5) / spread, 0.5, 1.8)
-    for k, limit in ((1, 0.05), (2, 0.04), (3, 0.05), (4, 0.04), (5, 0.02)):
+    pose[:, :3] *= np.clip(np.radians(TALKER) / spread, 0.5, 2.2)
+    for k, limit in ((1, 0.06), (2, 0.05), (3, 0.05), (4, 0.04), (5, 0.02)):
         pose[:, k] *= min(1.0, limit / max(float(pose[:, k].std()), 1e-6))
     return np.concatenate([pose, z], 1)[:, :rest].astype(np.float32)
+
+
+def anchored(mouth: np.ndarray, grid: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
+    """Mouth numbers (T, M) of another tracked talker, brought to GRID's (N, M) middle, size and closed lips.
+
+    A short clip's neutral face is a guess (a talker who never rests seems to have open lips), so each clip would teach an offset
+    of its own. Middles are medians; the size never grows; lips are closed where they are nearest to closed.
+    """
+    block = basis.blocks["mouth"]
+    size = min(1.0, float(grid.std(0).mean() / max(mouth.std(0).mean(), 1e-6)))
+    out = (mouth - np.median(mouth, axis=0)) * size + np.median(grid, axis=0)
+    opening = lip_functionals(basis)[0, block]
+    low = np.quantile(out @ opening, 0.05) - np.quantile(grid @ opening, 0.05)
+    way = basis.mouth_open_direction[block]
+    return (out - low / float(way @ opening) * way).astype(np.float32)
 
 
 def lids_per_gaze(clips: list[Sequence], basis: DynamicsBasis) -> np.ndarray:
