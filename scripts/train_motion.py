@@ -71,9 +71,11 @@ def rig_talks(
     lips = mouths @ lip_functionals(basis)[:, basis.blocks["mouth"]].T
     out = []
     for name, z in rig_mouths(folder, mouths, lips).items():
-        tracks = [extract(folder / f"{name}.flac", v) for v in range(versions)]
-        n = min(len(z), len(tracks[0]))
-        out.append(Talk(np.concatenate([np.zeros((n, mouth.start), np.float32), z[:n]], 1), [t[:n] for t in tracks], weight))
+        sound = folder / f"{name}.flac"
+        n, lag = len(z), lag_of("facegood", name) or 0
+        heard = [extract(sound, v) for v in range(versions)]
+        tracks = [f[np.clip(np.arange(n) - lag, 0, len(f) - 1)] for f in heard]
+        out.append(Talk(np.concatenate([np.zeros((n, mouth.start), np.float32), z], 1), tracks, weight))
     return out
 
 
@@ -98,7 +100,7 @@ def listen(clips: list[Sequence], extract: motion_features.Extractor) -> list[Se
 
 
 def hear(
-    clips: list[Sequence], extract: motion_features.Extractor, versions: int, stats: Statistics, weights: str
+    clips: list[Sequence], extract: motion_features.Extractor, versions: int, stats: Statistics, weights: str, steps: int = 600
 ) -> VoiceActivity:
     """Fit the voice activity network on the sound alone: every version of it, and a third of the clips with silence around."""
     rng = np.random.default_rng(0)
@@ -114,7 +116,7 @@ def hear(
             labels.append(label)
         normal = [np.clip((f - stats.feature_mean) / stats.feature_std, -5, 5).astype(np.float32) for f in tracks]
         groups.append(list(zip(normal, labels, strict=True)))
-    voice, accuracy = fit_voice([pair for i in rng.permutation(len(groups)) for pair in groups[i]])
+    voice, accuracy = fit_voice([pair for i in rng.permutation(len(groups)) for pair in groups[i]], steps)
     print(f"voice activity: accuracy {accuracy:.3f} on clips left out", flush=True)
     return voice
 
@@ -229,7 +231,14 @@ def main() -> None:
         "strangers": listen(load_sequences(args.data, ("strangers",), part="test", cache=args.work), extract),
     }
 
-    voice = hear(grid[::4] + lively, extract, args.versions, pool.stats, weights if args.features == "speech" else "")
+    voice = hear(
+        grid[::4] + lively,
+        extract,
+        args.versions,
+        pool.stats,
+        weights if args.features == "speech" else "",
+        600 if weights == "default" else 60,
+    )
     gains = json.loads(args.gains)
     settings = {"gains": gains, "features": args.features, "sampler": asdict(SamplerConfig(**json.loads(args.sampler)))}
 

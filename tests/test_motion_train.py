@@ -46,7 +46,17 @@ def pool(basis: DynamicsBasis) -> Pool:
 def test_both_objectives_train_down(objective: str, pool: Pool, basis: DynamicsBasis, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = MotionTransformer(
-        MotionConfig(features=F, motion=6 + basis.size, width=32, layers=1, heads=2, hidden=64, objective=objective)
+        MotionConfig(
+            features=F,
+            motion=6 + basis.size,
+            width=32,
+            layers=1,
+            heads=2,
+            hidden=64,
+            trunk=32,
+            trunk_blocks=2,
+            objective=objective,
+        )
     )
     plan = TrainConfig(steps=60, rate=3e-3, warmup=5, data=BatchConfig(batch=8))
     fixed = [Batches(pool, network.config, BatchConfig(batch=16, seed=9)).draw() for _ in range(2)]
@@ -62,7 +72,7 @@ def test_both_objectives_train_down(objective: str, pool: Pool, basis: DynamicsB
 
 
 def test_a_run_resumes_where_it_stopped(pool: Pool, basis: DynamicsBasis, tmp_path: Path) -> None:
-    config = MotionConfig(features=F, motion=6 + basis.size, width=16, layers=1, heads=2, hidden=16)
+    config = MotionConfig(features=F, motion=6 + basis.size, width=16, layers=1, heads=2, hidden=16, trunk=16, trunk_blocks=1)
     train(MotionTransformer(config), pool, TrainConfig(steps=4, data=BatchConfig(batch=2)), tmp_path, log=lambda _: None, every=4)
     assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 4
     train(MotionTransformer(config), pool, TrainConfig(steps=6, data=BatchConfig(batch=2)), tmp_path, log=lambda _: None, every=2)
@@ -103,7 +113,9 @@ def test_random_controls_stay_in_range() -> None:
 
 def test_the_controls_direct_path_starts_exact(pool: Pool, basis: DynamicsBasis) -> None:
     """An untrained network already puts gaze and distance where they are asked for (and training goes on from there)."""
-    network = MotionTransformer(MotionConfig(features=F, motion=6 + basis.size, width=16, layers=1, heads=2, hidden=16)).eval()
+    network = MotionTransformer(
+        MotionConfig(features=F, motion=6 + basis.size, width=16, layers=1, heads=2, hidden=16, trunk=16, trunk_blocks=1)
+    ).eval()
     std = torch.from_numpy(pool.stats.motion_std)
     network.begin_controls([torch.from_numpy(r) / std[:, None] for r in control_responses(basis, pool.stats.lids_per_gaze)])
     draw = Batches(pool, network.config, BatchConfig(batch=4, drop_control=0.0)).draw()
@@ -115,7 +127,9 @@ def test_the_controls_direct_path_starts_exact(pool: Pool, basis: DynamicsBasis)
 
 def test_own_past_is_the_end_of_the_window_before(pool: Pool, basis: DynamicsBasis) -> None:
     """The network's own past is not the recorded one, and is taken where generation takes it."""
-    network = MotionTransformer(MotionConfig(features=F, motion=6 + basis.size, width=16, layers=1, heads=2, hidden=16))
+    network = MotionTransformer(
+        MotionConfig(features=F, motion=6 + basis.size, width=16, layers=1, heads=2, hidden=16, trunk=16, trunk_blocks=1)
+    )
     draw = Batches(pool, network.config, BatchConfig(batch=4)).draw(before=True)
     assert draw.before is not None and not draw.before.past_given.any()
     inside = draw.conditions.past_given

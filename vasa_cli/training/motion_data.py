@@ -106,6 +106,7 @@ def load_sequences(data: Path, sources: tuple[str, ...], *, part: str, cache: Pa
     else:
         made = [to_sequence(read_clip(p), basis, masks) for p in paths]
         if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
             flat = {
                 f"{s.source}/{s.name}/{k}": v for s in made for k, v in (("pose", s.pose), ("z", s.dynamics), ("lips", s.lips))
             }
