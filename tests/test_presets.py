@@ -26,21 +26,26 @@ from vasa_cli.motion.presets import (
 
 NAMES = [
     "angry",
+    "attentive",
+    "calm",
     "close-up",
     "energetic",
     "friendly",
     "look-away",
     "neutral",
+    "presenter",
     "sad",
     "serious",
+    "shy",
     "singing",
     "still",
     "surprised",
+    "thoughtful",
     "wide",
 ]
 
 
-def test_the_twelve_presets_are_shipped_and_differ() -> None:
+def test_the_presets_are_shipped_and_differ() -> None:
     assert sorted(shipped()) == NAMES
     presets = [load_preset(name) for name in NAMES]
     assert all(p.description for p in presets)

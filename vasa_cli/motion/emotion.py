@@ -40,3 +40,37 @@ def offsets(weights: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
     """
     total = np.maximum(weights.sum(-1, keepdims=True), 1.0)
     return (weights / total).astype(np.float32) @ directions(basis)
+
+
+# ---------------------------------------------------------------------------------------------------- with speech
+
+WIDE = 0.05  # IOD of lip opening in speech at which half of an emotion's own opening shows
+
+
+def lip_gap(z: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
+    """(..., K) -> (...) IOD by which the inner lips (landmarks 13, 14) stand apart, < 0 where they press."""
+    rows = basis.directions[:, 14, 1] - basis.directions[:, 13, 1]
+    return np.asarray(np.asarray(z, np.float32) @ rows)
+
+
+def without_opening(z: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
+    """(..., K) with lips neither parted nor pressed: what it opens is taken back along the mean opening of the mouth."""
+    if not len(basis.mouth_open_direction):
+        return z
+    return np.asarray(z - lip_gap(z, basis)[..., None] * basis.mouth_open_direction, np.float32)
+
+
+def give_way(z: np.ndarray, spoken: np.ndarray, emotions: np.ndarray, opened: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
+    """z (T, K) to which emotion offsets (T, 7 weights) were added -> the same with the emotion's mouth giving way to speech.
+
+    spoken (T,): lip opening that the speech alone asks for, IOD; opened (T,) 0..1: the silence gate. While somebody speaks, a
+    dropped jaw (AU26) or raised lip (AU10) opens the mouth only as far as speech has opened it (none of it in a closure), and
+    pressed lips (AU24) press only where speech closes them. The rest of the emotion (corners, cheeks) is as it was.
+    """
+    if not len(basis.mouth_open_direction) or not emotions.any():
+        return z
+    own = lip_gap(offsets(emotions, basis), basis)  # (T,)
+    open_share = np.maximum(spoken, 0) / (np.maximum(spoken, 0) + WIDE)
+    kept = np.where(own > 0, open_share, 1 - open_share)
+    change = -own * opened * (1 - kept)
+    return np.asarray(z + change[:, None] * basis.mouth_open_direction, np.float32)

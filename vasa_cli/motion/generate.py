@@ -14,6 +14,7 @@ from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.behaviour.behave import behave, enliven
 from vasa_cli.motion.behaviour.style import MotionStyle
 from vasa_cli.motion.controls import ControlCurves
+from vasa_cli.motion.emotion import give_way, lip_gap
 from vasa_cli.motion.model import MotionModel, load_model
 from vasa_cli.motion.silence import GateConfig, gate
 from vasa_cli.motion.tongue import tongue_track
@@ -121,6 +122,9 @@ def finish(
     activity = model.voice(model.normalise_features(features).numpy())
     config, follow = GateConfig(**model.settings.get("gate", {})), model.stats.lids_per_gaze
     acts = behave(features, curves, style, seed, basis, activity > config.threshold)
-    parts = scale_parts(parts, curves, basis, gate(activity, config))
-    parts = add_controls(enliven(parts, acts, curves, style, basis, follow), curves, basis, follow)
-    return Parts(parts.pose, close_lids(parts.dynamics, acts.blink, basis))
+    opened = gate(activity, config)
+    parts = enliven(scale_parts(parts, curves, basis, opened), acts, curves, style, basis, follow)
+    spoken = lip_gap(parts.dynamics, basis)
+    parts = add_controls(parts, curves, basis, follow)
+    z = give_way(parts.dynamics, spoken, curves.emotion, opened, basis)
+    return Parts(parts.pose, close_lids(z, acts.blink, basis))

@@ -20,7 +20,11 @@ def loud_frames(path: Path, frames: int) -> np.ndarray:
     """
     import soundfile
 
-    samples, _ = soundfile.read(str(path), dtype="float32")
+    return loud_samples(soundfile.read(str(path), dtype="float32")[0], frames)
+
+
+def loud_samples(samples: np.ndarray, frames: int) -> np.ndarray:
+    """The same from the samples (N,) at 16 kHz."""
     padded = np.zeros(frames * FRAME, np.float32)
     padded[: min(len(samples), len(padded))] = samples[: len(padded)]
     level = 10 * np.log10((padded.reshape(frames, FRAME) ** 2).mean(1) + 1e-10)

@@ -14,6 +14,7 @@ from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.behaviour.prosody import Prosody
 from vasa_cli.motion.behaviour.style import MotionStyle
 from vasa_cli.motion.behaviour.timing import FPS, chance, slew, stroke
+from vasa_cli.motion.emotion import without_opening
 
 NOD, SMILE = 0x115, 0x116
 AFTER = 1.5  # seconds of silence until somebody listens
@@ -47,7 +48,7 @@ def listening(prosody: Prosody, style: MotionStyle, seed: int) -> Listening:
             _answer(head, brows, i, dice, style)
             due = i + float(np.clip(np.exp(dice.normal(np.log(GAP), 0.45)), 1.6, 9.0)) * FPS / min(style.listening, 1.6)
         if quiet >= SMILE_AFTER * FPS:
-            dice = chance(seed, SMILE, i - quiet)
+            dice = chance(seed, SMILE, max(i - quiet, 0))
             if dice.random() < 0.75:
                 wanted[i] = SMILE_SIZE * style.listening * dice.uniform(0.5, 1.0)
     return Listening(head, brows, slew(wanted, 0.012, 0.012) if n else wanted)
@@ -78,18 +79,5 @@ def smile_direction(basis: DynamicsBasis) -> np.ndarray:
     out = np.zeros(basis.size, np.float32)
     for name, share in (("AU12", 1.0), ("AU6", 0.6)):
         out += share * basis.au_directions.get(name, np.zeros(basis.size, np.float32))
+    out[basis.blocks["brows"]] = 0
     return without_opening(out, basis)
-
-
-def without_opening(z: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
-    """(..., K) with the lips neither parted nor pressed: what it opens of the inner lips is taken back along the mean opening."""
-    if not len(basis.mouth_open_direction):
-        return z
-    gap = lip_gap(z, basis)
-    return np.asarray(z - gap[..., None] * basis.mouth_open_direction, np.float32)
-
-
-def lip_gap(z: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
-    """(..., K) -> (...) IOD by which the inner lips (landmarks 13, 14) stand apart, < 0 where they press."""
-    rows = basis.directions[:, 14, 1] - basis.directions[:, 13, 1]
-    return np.asarray(np.asarray(z, np.float32) @ rows)
