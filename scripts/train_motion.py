@@ -88,8 +88,8 @@ def taught_talks(args: argparse.Namespace, grid: list[Sequence], basis: Dynamics
     slope = fit_mouths(args.taught, grid, names, mouth, args.taught_lips) * TOLD_GAIN
     cache = args.work / f"features_taught{args.feature_cache}"
     pairs = list(taught(args.taught, slope, cache, args.taught_pieces, args.taught_lips))
-    if args.synthetic:
-        pairs += list(synthetic(args.synthetic, cache))
+    for folder in args.phones:
+        pairs += list(synthetic(folder, cache))
     still = POSE + mouth.start
     return [Talk(np.pad(z, ((0, 0), (still, 0))).astype(np.float32), versions, 0.7) for z, versions in pairs]
 
@@ -155,7 +155,13 @@ def parse() -> argparse.Namespace:
         "--taught", type=Path, help="corpus folder of the speech encoder (pool/, teach_lips/): many voices with told lips"
     )
     parser.add_argument("--taught-lips", default="teach_lips", help="folder of the told lips in --taught")
-    parser.add_argument("--synthetic", type=Path, help="folder of made speech with known phones (scripts/fit_phones.py)")
+    parser.add_argument(
+        "--phones",
+        type=Path,
+        action="append",
+        default=[],
+        help="folder of speech with known phones (scripts/fit_phones.py); repeatable",
+    )
     parser.add_argument("--taught-pieces", type=int, default=20, help="pieces a voice")
     parser.add_argument("--limit", type=int, default=0, help="GRID clips to train on; 0 = all (short trials)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="field of TrainConfig")

@@ -66,14 +66,14 @@ def taught(
 
 
 def synthetic(folder: Path, cache: Path) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """(mouth (T, M), feature versions [clean, other voice]) of made speech with known phones (`phones_talks`), whose mouths the
-    phone model gave.
+    """(mouth (T, M), feature versions [clean, other voice]) of speech with known phones (`phones_talks`), whose mouths the phone
+    model gave, alone (made voices) or with the teacher (human ones).
     """
     cache.mkdir(parents=True, exist_ok=True)
     for file in sorted(folder.glob("*.npz")):
         with np.load(file) as z:
             talks = [(z[f"{i}_samples"], z[f"{i}_mouth"].astype(np.float32)) for i in range(len(z["voices"]))]
-        store = cache / f"synthetic_{file.stem}.npz"
+        store = cache / f"{folder.name}_{file.stem}.npz"
         if not store.is_file():
             sound = {i: samples for i, (samples, _) in enumerate(talks)}
             np.savez(store, **dict(_listen(list(sound), sound)))  # type: ignore[arg-type]
