@@ -23,6 +23,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--hama-every", type=int, default=4, help="teach: hama is slow; it hears every n-th piece")
     parser.add_argument("--out", type=Path, default=Path("speech.pt"), help="train, export: the checkpoint")
     parser.add_argument("--minutes", type=float, default=50.0, help="train: wall time of the whole run, resumed parts included")
+    parser.add_argument("--start", type=Path, help="train: begin with this checkpoint's weights (it may be a smaller network)")
+    parser.add_argument(
+        "--anew", action="store_true", help="export: fresh axes and scales (the motion model must be trained again)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
@@ -38,21 +42,23 @@ def main() -> None:
 
         print("new:", ", ".join(build_pool(args.recordings, args.corpus, args.seed)) or "nothing")
     elif args.stage == "teach":
-        from vasa_cli.training.speech_listen import teach, teach_lips
+        from vasa_cli.training.speech_listen import teach, whisper_teacher
+        from vasa_cli.training.speech_mouths import change_voices, teach_lips
         from vasa_cli.training.speech_teachers import fit_teachers
 
         teach(args.corpus, "whisper")
         teach(args.corpus, "hama", args.hama_every)
         print("variance kept:", fit_teachers(args.corpus))
+        change_voices(args.corpus, whisper_teacher(), args.seed)
         teach_lips(args.corpus, args.data)
     elif args.stage == "train":
         from vasa_cli.training.speech_distill import DistillConfig, distill
 
-        distill(args.corpus, args.out, DistillConfig(minutes=args.minutes, seed=args.seed))
+        distill(args.corpus, args.out, DistillConfig(minutes=args.minutes, seed=args.seed), start=args.start)
     else:
         from vasa_cli.training.speech_export import export
 
-        print(export(args.corpus, args.out))
+        print(export(args.corpus, args.out, args.anew))
 
 
 if __name__ == "__main__":
