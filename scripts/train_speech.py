@@ -7,8 +7,9 @@ python scripts/train_speech.py export --corpus DIR --out speech.pt        writes
 python scripts/probe_speech.py --data ../shared/data --corpus DIR         what the features are worth
 
 Folder names: anitalker_NAME and liveportrait_NAME (clips whose lips teach the lip teacher; the network never hears them),
-judged_NAME (for tests only). Times on one core for 16 h: whisper 15 min (70 times real time), hama 10 times real time, GRID at other speeds
-1 min, three lip teachers 1 min each, their opinion on everything 2.5 min, distillation 45-60 min, export and probe 5 min.
+judged_NAME (for tests only). Times on one core for 16 h: whisper 15 min (70 times real time), hama 10 times real time, GRID at
+other speeds 1 min, three lip teachers 1 min each, their opinion on everything 2.5 min, distillation 45-60 min, export and probe
+5 min.
 """
 
 from __future__ import annotations
