@@ -97,7 +97,8 @@ class Setting:
     def spoken(self, count: int, frames: int, **curves: Curve) -> MotionTrack:
         """`count` frames with open eyes, evenly over the first `frames` of the speech made with these controls."""
         track = self.generator.track(self.features[:frames], 0, Controls.default().with_curves(**curves))
-        opened = np.flatnonzero(eyes.closure_of(track.dynamics, self.basis) < 0.35)
+        closure = eyes.closure_of(track.dynamics, self.basis)  # a squint or a look down is no blink
+        opened = np.flatnonzero(closure <= max(0.35, float(np.median(closure))))
         return track.select(opened[np.linspace(0, len(opened) - 1, count).astype(int)])
 
 

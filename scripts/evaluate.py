@@ -1,8 +1,9 @@
 """Measure the product's pictures and motion with tools that are not part of it; writes docs/results.md.
 
     python scripts/evaluate.py decoder          does the picture follow the motion? identity, background     (about 6 minutes)
-    python scripts/evaluate.py motion           do the lips follow the speech? silence, blinks, head         (about 5 minutes)
+    python scripts/evaluate.py motion           lips, head, eyes, ten minutes, controls on frames            (about 11 minutes)
     python scripts/evaluate.py all
+    python scripts/evaluate.py motion --ablate X0.safetensors FLOW.safetensors     and the paper's ablation      (4 more)
 
 Needs the development data beside the repository (../shared) and `pip install -e '.[test,train]'`.
 """
@@ -196,23 +197,29 @@ def evaluate_decoder(frames: int) -> str:
     )
 
 
-def evaluate_motion() -> str:
-    """Run `evaluate_motion.py`, which writes docs/results_motion.md, and take its tables over."""
-    subprocess.run([sys.executable, str(ROOT / "scripts" / "evaluate_motion.py"), "--data", str(SHARED / "data")], check=True)
+def evaluate_motion(align: Path | None, ablate: list[str]) -> str:
+    """Run the scripts that measure motion (each writes its own page or section) and take over the tables of the first."""
+    given = ["--data", str(SHARED / "data")]
+    jobs = [["evaluate_motion.py", *given, *(["--align", str(align)] if align else [])], ["long_motion.py", *given]]
+    jobs += [["check_controls.py", *given], *([["ablate_motion.py", *ablate, *given]] if ablate else [])]
+    for name, *arguments in jobs:
+        subprocess.run([sys.executable, str(ROOT / "scripts" / name), *arguments], check=True)
     text = (ROOT / "docs" / "results_motion.md").read_text(encoding="utf-8")
     body = text.split("\n", 1)[1].replace("Written by `scripts/evaluate_motion.py`; do not edit.", machine() + ".")
-    return "## Motion: do the lips follow the speech?\n" + body
+    return "## Motion: does it follow the speech, and is it alive?\n" + body.replace("\n## ", "\n### ")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("decoder", "motion", "all"))
     parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--align", type=Path, help="folder with grid.json and heard.json, see evaluate_motion.py")
+    parser.add_argument("--ablate", nargs="+", default=[], metavar="WEIGHTS", help="weight files for the ablation")
     options = parser.parse_args()
     if options.what in ("decoder", "all"):
         write_section("decoder", evaluate_decoder(options.frames))
     if options.what in ("motion", "all"):
-        write_section("motion", evaluate_motion())
+        write_section("motion", evaluate_motion(options.align, options.ablate))
 
 
 if __name__ == "__main__":

@@ -52,9 +52,7 @@ def section(job: tuple[Settings, str]) -> rows.Scores:
     recordings = settings.corpus.read(title, encoder)
     others = [r for t in corpus.UNPAIRED if t != title for r in settings.corpus.read(t, encoder)] if len(recordings) < 4 else []
     began = time.perf_counter()
-    out = rows.section(
-        recordings, generator, load_judges(settings), DynamicsBasis.load(), others, settings.seeds, say=lambda t: None
-    )
+    out = rows.section(recordings, generator, load_judges(settings), DynamicsBasis.load(), others, settings.seeds)
     print(f"{title}: {len(recordings)} recordings, {time.perf_counter() - began:.0f} s", flush=True)
     return out
 

@@ -159,8 +159,8 @@ def align_grid(folder: Path, cache: Path | None = None) -> dict[str, list[Phone]
 
 
 def bilabials(phones: Iterable[Phone]) -> list[Phone]:
-    """The phones during which lips must meet."""
-    return [p for p in phones if p.label in BILABIAL]
+    """The phones during which lips must meet: p b m and what modifies them (pʰ, mʲ, pf)."""
+    return [p for p in phones if p.label[:1] in BILABIAL]
 
 
 def closed_below(opening: np.ndarray, closed: float | None = None, reach: float | None = None) -> float:

@@ -75,10 +75,10 @@ def _vector(values: dict[str, float]) -> np.ndarray:
 
 
 def ipa_label(symbol: str) -> str:
-    """An IPA symbol as a label that cannot be taken for ARPAbet; nothing known makes it silence."""
+    """An IPA symbol as a label that cannot be taken for ARPAbet; nothing known, or espeak's "(en)", makes it silence."""
     if symbol in _ARPABET:
         symbol += "ː"
-    return symbol if symbols_of(symbol) else SILENCE
+    return symbol if symbols_of(symbol) and not symbol.startswith("(") else SILENCE
 
 
 def symbols_of(label: str) -> list[tuple[str, str]]:

@@ -89,7 +89,10 @@ def heard_phones(samples: np.ndarray, transcribe: Transcriber) -> list[Phone]:
 
 
 def heard_talks(pool: Path, names: list[str], per_voice: int) -> Iterator[tuple[str, np.ndarray, list[Phone]]]:
-    """(voice, samples, phones) of up to `per_voice` English pieces that are understood, of each file of the encoder's pool."""
+    """(voice, samples, phones) of up to `per_voice` English pieces that are understood, of each file of the encoder's pool.
+
+    voice: `file#piece`.
+    """
     from vasa_cli.training.motion_taught import pieces
 
     transcribe = whisper_transcriber()
@@ -102,7 +105,7 @@ def heard_talks(pool: Path, names: list[str], per_voice: int) -> Iterator[tuple[
                 phones = heard_phones(samples, transcribe)
             except InputError:
                 continue
-            yield name, samples, phones
+            yield f"{name}#{i}", samples, phones
             found += 1
             if found == per_voice:
                 break

@@ -1,6 +1,6 @@
 """What the labelled voices say: short sentences written for this project, and made-up words for the sounds they lack.
 
-Voices are espeak-ng's. Mandarin is in pinyin with tone numbers, Japanese in kana, Arabic with its vowels.
+Keys are espeak-ng's voices ("en" is British). Mandarin is in pinyin with tone numbers, Japanese in kana, Arabic with its vowels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         "Thank you very much for the wonderful evening.",
         "A small robot vacuumed the room while we were away.",
     ),
-    "en-gb": (
+    "en": (
         "The new bridge over the river was opened by the mayor.",
         "Nothing tastes better than warm bread from the oven.",
         "Would you mind if I borrowed your pen for a moment?",
@@ -68,7 +68,7 @@ SENTENCES: dict[str, tuple[str, ...]] = {
         "Nunca había visto una luna tan bonita como aquella.",
         "Tu primo me pidió prestado un libro de poemas.",
     ),
-    "fr-fr": (
+    "fr": (
         "Mon petit frère mange une pomme au bord du fleuve.",
         "Bonjour madame, je voudrais un peu de beurre et du pain.",
         "Nous avons vu un beau bateau bleu près du port.",
@@ -165,7 +165,7 @@ SENTENCES: dict[str, tuple[str, ...]] = {
 }
 
 # languages whose spelling says how a made-up word sounds, and what such words are made of
-MADE_UP = ("es", "it", "de", "tr", "pl", "pt-br", "nl", "fr-fr", "en-us")
+MADE_UP = ("es", "it", "de", "tr", "pl", "pt-br", "nl", "fr", "en-us")
 _ONSETS = "p b m f v w t d n s z l r k g sh ch pl br fr bl pr h j".split()  # noqa: SIM905
 _VOWELS = "a e i o u a o u i ai ou".split()  # noqa: SIM905
 _CODAS = ("", "", "", "", "m", "p", "n", "f", "b", "s", "l")

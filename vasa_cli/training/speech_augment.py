@@ -1,6 +1,7 @@
 """Other voices, rooms and microphones, made in the mel domain: cheap enough for every crop of every step.
 
-All functions take and give mel power in dB, (B, K, 80); see `vasa_cli/speech/mel.py` for the scale.
+Children, whispering and music come from `vasa_cli/training/speech_hard.py`. All functions take and give mel power in dB,
+(B, K, 80); see `vasa_cli/speech/mel.py` for the scale.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from vasa_cli.speech.mel import F_MAX, F_MIN, FLOOR_DB, N_MELS, hz_to_mel, mel_to_hz
+from vasa_cli.training.speech_hard import music, split_pitch, whispered
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,9 @@ class AugmentConfig:
     reverb: float = 0.35
     noise: float = 0.5
     babble: float = 0.15
+    child: float = 0.12  # formants up 12-40 %, pitch up 20-100 %
+    whisper: float = 0.06  # noise instead of a voice
+    music: float = 0.15
     gain_db: tuple[float, float] = (-30.0, 3.0)
     masks: int = 2
     mask_width: int = 9
@@ -73,6 +78,25 @@ def reverberate(power: torch.Tensor, config: AugmentConfig, rng: torch.Generator
     return torch.nn.functional.conv1d(x, kernel, groups=batch).permute(1, 2, 0)
 
 
+def revoice(mel_db: torch.Tensor, config: AugmentConfig, rng: torch.Generator) -> torch.Tensor:
+    """Another vocal tract for most crops; a child's for some (formants and pitch move by factors of their own); whispering for a
+    few."""
+    batch = mel_db.shape[0]
+    factor = 1 + config.warp * (torch.rand(batch, generator=rng) * 2 - 1)
+    factor = torch.where(torch.rand(batch, generator=rng) < 0.2, torch.ones(()), factor)
+    out = warp_frequency(mel_db, factor)
+    child = torch.nonzero(torch.rand(batch, generator=rng) < config.child)[:, 0]
+    if len(child):
+        envelope, detail = split_pitch(mel_db[child])
+        formants = 1.12 + 0.28 * torch.rand(len(child), generator=rng)
+        pitch = 1.2 + 0.8 * torch.rand(len(child), generator=rng)
+        out[child] = warp_frequency(envelope, formants) + warp_frequency(detail, pitch)
+    hushed = torch.nonzero(torch.rand(batch, generator=rng) < config.whisper)[:, 0]
+    if len(hushed):
+        out[hushed] = whispered(out[hushed], rng)
+    return out
+
+
 def add_noise(power: torch.Tensor, config: AugmentConfig, rng: torch.Generator) -> torch.Tensor:
     """Stationary coloured noise and, at times, another crop of the batch as background voices."""
     batch, steps, _ = power.shape
@@ -83,21 +107,20 @@ def add_noise(power: torch.Tensor, config: AugmentConfig, rng: torch.Generator) 
     shape = shape / shape.sum(-1, keepdim=True)
     jitter = -torch.log(torch.rand(batch, steps, N_MELS, generator=rng).clamp(min=1e-3))
     noise = shape * (0.4 + 0.6 * jitter) * (on * loud * 10 ** (-snr / 10))[:, None, None]
-    other = torch.roll(power, 1, dims=0) / torch.roll(loud, 1, dims=0).clamp(min=1e-12)[:, None, None]
-    back = (
-        (torch.rand(batch, generator=rng) < config.babble).float()
-        * loud
-        * 10 ** (-(8 + 14 * torch.rand(batch, generator=rng)) / 10)
-    )
-    return power + noise + other * back[:, None, None]
+    level = power / loud.clamp(min=1e-12)[:, None, None]
+    voices = torch.roll(level, 1, dims=0)
+    crowd = (torch.rand(batch, generator=rng) < 0.5).float()[:, None, None]  # half of the time several voices at once
+    voices = voices + crowd * (torch.roll(level, 2, dims=0) + torch.roll(level, (3, 131), dims=(0, 1)))
+    back = (torch.rand(batch, generator=rng) < config.babble).float() * 10 ** (-(5 + 17 * torch.rand(batch, generator=rng)) / 10)
+    played = (torch.rand(batch, generator=rng) < config.music).float() * 10 ** (-(3 + 19 * torch.rand(batch, generator=rng)) / 10)
+    behind = voices * back[:, None, None] + music(batch, steps, rng) * played[:, None, None]
+    return power + noise + behind * loud[:, None, None]
 
 
 def augment(mel_db: torch.Tensor, config: AugmentConfig, rng: torch.Generator) -> torch.Tensor:
     """Every change at once, (B, K, 80) to the same. Masks are left to `mask`, which acts on the normalised input."""
     batch = mel_db.shape[0]
-    factor = 1 + config.warp * (torch.rand(batch, generator=rng) * 2 - 1)
-    factor = torch.where(torch.rand(batch, generator=rng) < 0.2, torch.ones(()), factor)
-    x = warp_frequency(mel_db, factor) + colour((batch, 1), config, rng)
+    x = revoice(mel_db, config, rng) + colour((batch, 1), config, rng)
     power = torch.pow(10.0, x / 10.0)
     power = add_noise(reverberate(power, config, rng), config, rng)
     low, high = config.gain_db

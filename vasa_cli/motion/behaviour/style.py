@@ -91,18 +91,19 @@ def random_style(seed: int) -> MotionStyle:
 # What the default manner shows, measured on ten minutes of mixed speech of our own (three seeds) with `manner_of`. A clip's
 # manner is its own measure over these.
 REFERENCE = {
-    "head_yaw": 2.6,  # standard deviation within 10 s, degrees
-    "head_pitch": 1.9,
-    "head_roll": 1.5,
-    "sway": 0.022,  # face widths, the same
-    "pace": 0.115,  # degrees a frame, over the standard deviation of all three turns
+    "head_yaw": 2.4,  # standard deviation within 10 s, degrees
+    "head_pitch": 1.65,
+    "head_roll": 1.4,
+    "sway": 0.021,  # face widths, the same
+    "pace": 0.117,  # degrees a frame, over the standard deviation of all three turns
     "nods": 0.36,  # degrees, standard deviation of pitch faster than 0.8 s
-    "brows": 0.022,  # IOD, standard deviation within 10 s
-    "blinks": 16.0,  # a minute
-    "darts": 16.0,  # a minute: gaze moves of more than 2.5 degrees in 80 ms
-    "dart_size": 4.5,  # degrees, their median
-    "mouth": 0.034,  # IOD, standard deviation of the lip opening
+    "brows": 0.033,  # IOD, standard deviation within 10 s
+    "blinks": 19.5,  # a minute
+    "darts": 39.0,  # a minute: gaze moves of more than DART_DEGREES in 80 ms
+    "dart_size": 5.2,  # degrees, their median
+    "mouth": 0.054,  # IOD, standard deviation of the lip opening
 }
+DART_DEGREES = 3.0  # in 80 ms: what the tracker's noise does not reach
 PRIOR_SECONDS = 6.0  # a clip of this length moves the manner half way from the default
 
 
@@ -134,7 +135,7 @@ def manner_of(track: MotionTrack, basis: DynamicsBasis) -> dict[str, float]:
     quick = head[:, 1:2] - smooth_track(head[:, 1:2], 10)
     brows = z[:, basis.blocks["brows"]]
     gaps = basis.decode(z)[:, [13, 14], 1]
-    rate, size = _darts(np.degrees(z[:, basis.blocks["gaze"]]))
+    rate, size = _darts(np.degrees(z[:, basis.blocks["gaze"]]), head, z[:, basis.blocks["lids"]])
     turns = float(np.sqrt((wander.std(0) ** 2).sum()))
     return {
         "head_yaw": float(wander[:, 0].std()),
@@ -172,12 +173,19 @@ def _blinks(lids: Any) -> int:
     return int((edges[1::2] - edges[::2] <= 15).sum())
 
 
-def _darts(gaze: Any) -> tuple[float, float]:
-    """Share of frames in which a dart of the eyes begins, and the darts' median size in degrees."""
+def _darts(eyes: Any, head: Any, lids: Any) -> tuple[float, float]:
+    """Share of frames in which a dart of the eyes begins, and the darts' median size in degrees: gaze (T, 2) less what makes up
+    for the head's turns (T, 3), held where blinks hide the irises."""
     import numpy as np
 
-    if len(gaze) < 4:
+    from vasa_cli.motion.behaviour.gaze import STAY
+
+    if len(eyes) < 4:
         return 0.0, REFERENCE["dart_size"]
+    gaze = eyes - head[:, :2] * STAY
+    shut = np.convolve(lids[:, :2].mean(1) > 0.3, np.ones(9), mode="same") > 0
+    held = np.maximum.accumulate(np.where(shut, 0, np.arange(len(gaze))))
+    gaze = gaze[held]
     moved = np.linalg.norm(gaze[2:] - gaze[:-2], axis=-1)
-    peaks = np.flatnonzero((moved[1:-1] > 2.5) & (moved[1:-1] >= moved[:-2]) & (moved[1:-1] > moved[2:])) + 1
+    peaks = np.flatnonzero((moved[1:-1] > DART_DEGREES) & (moved[1:-1] >= moved[:-2]) & (moved[1:-1] > moved[2:])) + 1
     return len(peaks) / len(gaze), float(np.median(moved[peaks])) if len(peaks) else REFERENCE["dart_size"]

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vasa_cli.motion.basis import DynamicsBasis
-from vasa_cli.training.motion_data import lip_curves
-from vasa_cli.training.motion_eval import pearson
+from vasa_cli.training.motion_eval import curves_of, pearson
 
 REACH = 3  # frames that a source's picture may be off its sound
 SILENCE = 8  # frames (320 ms); shorter pauses are not silences
@@ -19,7 +18,7 @@ JAW = 0.12  # IOD of opening at full loudness, of the loudness-driven jaw
 
 def lips_of(dynamics: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
     """(T, K) -> (T, 2) lip opening and mouth width of the mean face in IOD, as the tracker would measure them."""
-    return lip_curves(basis.mean_shape + basis.decode(dynamics))
+    return curves_of(dynamics, basis)
 
 
 @dataclass(frozen=True)

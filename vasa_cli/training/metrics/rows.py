@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
@@ -68,24 +68,44 @@ class Generator:
 
 
 def made(kind: str, recordings: Many[Recording], generator: Generator, basis: DynamicsBasis, seed: int = 0) -> list[Motion]:
-    """Motions for the recordings: "ours", "shuffled" (ours for another recording, repeated or cut to length), "static", "jaw"
-    (loudness), "real" (tracked)."""
+    """Motions for the recordings: "ours", "static", "jaw" (loudness), "real" (tracked, its source's known lag taken out)."""
     out = []
-    for i, r in enumerate(recordings):
+    for r in recordings:
         n = r.frames
         if kind == "ours":
             out.append(generator(r.features, seed).cut(n))
-        elif kind == "shuffled":
-            other = recordings[(i + 1 + seed) % len(recordings)].features
-            out.append(generator(other[np.arange(n) % len(other)], seed))
         elif kind == "real" and r.real is not None:
-            at = np.clip(np.arange(n) + r.lag, 0, n - 1)  # where the source's known lag is taken out
+            at = np.clip(np.arange(n) + r.lag, 0, n - 1)
             out.append(Motion(r.real.pose[at], r.real.dynamics[at]))
         elif kind in ("static", "jaw"):
             z = lips.loudness_jaw(r.prosody.loudness, basis)[:n] if kind == "jaw" else np.zeros((n, basis.size), np.float32)
             out.append(Motion(np.zeros((n, 6), np.float32), z))
         else:
             raise ValueError(f"no {kind!r} motion for {r.name}")
+    return out
+
+
+def another(pool: Many[Recording], i: int, step: int) -> int:
+    """Index of the recording `step` places after the i-th, or the next one after it that says something else."""
+    for k in range(i + step, i + step + len(pool)):
+        other = pool[k % len(pool)].samples
+        if len(other) != len(pool[i].samples) or not np.array_equal(other, pool[i].samples):
+            return k % len(pool)
+    raise ValueError("all recordings hold the same sound")
+
+
+def shuffled(
+    recordings: Many[Recording], ours: Many[Motion], others: Many[Recording], generator: Generator, seed: int
+) -> list[Motion]:
+    """Ours for another recording, which changes with the seed; its speech is repeated where it is too short."""
+    pool, out = [*recordings, *others], []
+    for i, r in enumerate(recordings):
+        k = another(pool, i, 1 + seed)
+        if k < len(ours) and len(ours[k].pose) >= r.frames:
+            out.append(ours[k].cut(r.frames))
+        else:
+            features = pool[k].features
+            out.append(generator(features[np.arange(r.frames) % len(features)], seed))
     return out
 
 
@@ -187,24 +207,24 @@ def section(
     basis: DynamicsBasis,
     others: Many[Recording] = (),
     seeds: Many[int] = SEEDS,
-    say: Callable[[str], None] = print,
 ) -> Scores:
     """All rows of a section. others: recordings to borrow speech from where the section is too small to shuffle."""
-    pool, keep = [*recordings, *others], len(recordings)
-    plan = [("ours", seeds), ("shuffled", seeds), ("jaw", (0,)), ("static", (0,))]
-    if recordings[0].real is not None:
-        plan = [("real", (0,)), *plan]
     out: Scores = {}
-    for kind, used in plan:
-        columns: dict[str, list[float]] = {}
-        for seed in used:
-            motions = made(kind, pool if kind == "shuffled" else recordings, generator, basis, seed)[:keep]
-            scores = speech_scores(motions, recordings, judges, basis, kind == "real")
-            scores |= life_scores(motions, recordings, judges, basis)
-            for k, v in scores.items():
-                columns.setdefault(k, []).append(v)
-        out[kind] = {k: tuple(v) for k, v in columns.items()}
-        say(f"  {kind}: " + ", ".join(f"{k} {np.mean(v):.3f}" for k, v in out[kind].items()))
+
+    def add(kind: str, motions: Many[Motion]) -> None:
+        scores = speech_scores(motions, recordings, judges, basis, kind == "real")
+        for k, v in (scores | life_scores(motions, recordings, judges, basis)).items():
+            row = out.setdefault(kind, {})
+            row[k] = (*row.get(k, ()), v)
+
+    if recordings[0].real is not None:
+        add("real", made("real", recordings, generator, basis))
+    for seed in seeds:
+        ours = made("ours", recordings, generator, basis, seed)
+        add("ours", ours)
+        add("shuffled", shuffled(recordings, ours, others, generator, seed))
+    for kind in ("jaw", "static"):
+        add(kind, made(kind, recordings, generator, basis))
     if recordings[0].real is not None:
         out["real, other sound"] = {"sync": (wrong_sound(recordings, judges, basis),)}
     return out
@@ -217,6 +237,6 @@ def wrong_sound(recordings: Many[Recording], judges: Judges, basis: DynamicsBasi
         assert r.real is not None
         seen = judges.sync.see(mouth_of(r.real.dynamics[: r.frames], basis))
         for step in range(1, min(4, len(recordings))):
-            other = recordings[(i + step) % len(recordings)]
+            other = recordings[another(recordings, i, step)]
             out.append(judges.sync.compare(seen, judges.sync.hear(other.sound)).confidence)
     return float(np.mean(out))
