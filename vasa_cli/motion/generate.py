@@ -27,7 +27,7 @@ POSE = 6
 # no generated head goes farther: 20, 15, 12 degrees, a quarter of the face's width, 15 % nearer or farther
 HEAD_LIMIT = np.array([0.35, 0.26, 0.21, 0.25, 0.25, 0.15], np.float32)
 DART_LIMIT = 0.21  # radians, 12 degrees: generated eyes wander, they do not stare aside
-HEAD_SMOOTH, GAZE_SMOOTH, FACE_SMOOTH = 4, 1, 2  # half widths in frames: heads are heavy, eyes dart
+HEAD_SMOOTH, GAZE_SMOOTH, FACE_SMOOTH = 6, 1, 2  # half widths in frames: heads are heavy, eyes dart
 
 
 def generate_motion(
