@@ -2,8 +2,9 @@
 
 python scripts/probe_speech.py --data ../shared/data [--sets mel,speech,phonetic,lips] [--corpus DIR] [--out FILE]
 
-With GRID's one mouth alone to learn from ("one"), and with a dozen clips of other people as well ("many"); the latter also under
-hard conditions. --corpus: agreement with the lip teacher on the corpus's judged_* recordings.
+With GRID's one mouth alone to learn from ("one"), and with a dozen clips of other people as well ("many"). Before that the lip
+coordinates are read off without any regressor, also under hard conditions (--sets none: nothing but this). --corpus: agreement
+with the lip teacher on the corpus's judged_* recordings.
 """
 
 from __future__ import annotations
@@ -38,24 +39,12 @@ def main() -> None:
 
     here = speech_compare.stage(args.data, args.cache)
     rows = [f"{datetime.date.today()}: {args.note}", "", speech_compare.HEAD, *speech_compare.read_off(here)]
-    hard: list[str] = []
     print("\n".join(rows), flush=True)
-    for kind in args.sets.split(","):
+    for kind in [k for k in args.sets.split(",") if k in SETS]:
         for many in [m == "many" for m in args.mouths.split(",")]:
             for seed in range(args.seeds):
-                probe, found = speech_compare.compare(here, kind, many, seed, args.epochs)
-                rows += found
-                print("\n".join(found), flush=True)
-                if many and seed == 0 and kind == "speech":
-                    hard = speech_compare.listen_hard(here, probe, kind)
-    if hard:
-        rows += [
-            "",
-            "The same probe (speech, GRID and others, seed 0) when the recordings are spoilt:",
-            "",
-            speech_compare.HEAD,
-            *hard,
-        ]
+                rows += speech_compare.compare(here, kind, many, seed, args.epochs)
+                print("\n".join(rows[-2:]), flush=True)
     if args.corpus is not None:
         told = speech_compare.against_teacher(args.corpus, here.encoder)
         rows += ["", "| recording | first lip coordinate, r with the teacher's | second |", "|---|---|---|", *told]

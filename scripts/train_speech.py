@@ -3,7 +3,7 @@
 python scripts/train_speech.py pool   --corpus DIR --recordings FOLDER   one subfolder a speaker; GRID's clips in FOLDER/grid
 python scripts/train_speech.py teach  --corpus DIR --data ../shared/data  whisper, hama, their projections, lips
 python scripts/train_speech.py train  --corpus DIR --out speech.pt        goes on where a stopped run left off
-python scripts/train_speech.py export --corpus DIR --out speech.pt        writes vasa_cli/weights/speech.safetensors
+python scripts/train_speech.py export --corpus DIR --out speech.pt        writes weights/speech and weights/phonetics
 python scripts/probe_speech.py --data ../shared/data --corpus DIR         what the features are worth
 
 Folder names: anitalker_NAME and liveportrait_NAME (clips whose lips teach the lip teacher; the network never hears them),
@@ -63,8 +63,11 @@ def main() -> None:
         distill(args.corpus, args.out, DistillConfig(minutes=args.minutes, seed=args.seed), start=args.start)
     else:
         from vasa_cli.training.speech_export import export
+        from vasa_cli.training.speech_phonetics import export_phonetics
 
         print(export(args.corpus, args.out, args.anew))
+        if (args.corpus / "lip_teachers.pt").is_file():
+            print(export_phonetics(args.corpus))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -130,8 +130,8 @@ def stage(data: Path, cache: Path | None) -> Stage:
     return Stage(train, held, clips["strangers"], known, lip_axes(train), SpeechEncoder.from_weights("default"))
 
 
-def compare(here: Stage, kind: str, many: bool, seed: int, epochs: int) -> tuple[Probe, list[str]]:
-    """A probe, and its Markdown rows: as it is, and with shuffled sound. An epoch visits a quarter of the four-voiced clips."""
+def compare(here: Stage, kind: str, many: bool, seed: int, epochs: int) -> list[str]:
+    """A probe's Markdown rows: as it is, and with shuffled sound. An epoch visits a quarter of the four-voiced clips."""
     pairs = list(here.pairs(kind, many))
     probe = fit_probe(pairs, ProbeConfig(epochs=epochs, share=1 / (COPIES + 1), seed=seed))
     sounds = [[clip_features(c, here.encoder, 0)[kind] for c in clips] for clips, _ in here.judged()]
@@ -140,43 +140,47 @@ def compare(here: Stage, kind: str, many: bool, seed: int, epochs: int) -> tuple
     for shift, title in ((0, name), (1, f"{name}, shuffled sound")):
         cells = [_judge(probe, f[shift:] + f[:shift], c, g) for f, (c, g) in zip(sounds, here.judged(), strict=True)]
         rows.append(f"| {title} | {seed} | {' | '.join(cells)} |")
-    return probe, rows
+    return rows
 
 
-def listen_hard(here: Stage, probe: Probe, kind: str) -> list[str]:
-    """Rows of the same probe under each hard condition."""
+def reader(here: Stage) -> Callable[[LipClip], np.ndarray]:
+    """Opening and width (T, 2) read off the twelve lip coordinates alone: a linear map, from GRID's tracked lips."""
+    known = np.concatenate([targets(c, here.axes) for c in here.train])
+    slope = np.linalg.lstsq(np.c_[known[:, 2:], np.ones(len(known))], known[:, :2], rcond=None)[0]
+    scale = known[:, 2:].std(0) ** -0.5 / np.sqrt(np.mean(known[:, 2:].std(0)))  # as teachers.npz has it
+
+    def read(clip: LipClip) -> np.ndarray:
+        lips = lips_of(here.encoder, clip.samples)[: clip.frames] / scale
+        return np.asarray(np.c_[lips, np.ones(len(lips))] @ slope)
+
+    return read
+
+
+def read_off(here: Stage) -> list[str]:
+    """Rows of what is read off, from the recordings as they are and under each hard condition."""
+    read = reader(here)
     cells: dict[str, list[str]] = {}
     for clips, groups in here.judged():
+
+        def judge(predicted: list[np.ndarray], clips: list[LipClip] = clips, groups: list[str] = groups) -> str:
+            return score(predicted, curves(clips), groups).row()
+
+        cells.setdefault("as recorded", []).append(judge([read(c) for c in clips]))
         for name, heard in conditions(clips).items():
-            row = _judge(probe, [clip_features(c, here.encoder, 0)[kind] for c in heard], clips, groups)
-            cells.setdefault(name, []).append(row)
-        predicted = [_across_pause(here, probe, kind, c) for c in clips]
-        cells.setdefault("1 s of silence inserted", []).append(score(predicted, curves(clips), groups).row())
-    return [f"| {name} | | {' | '.join(row)} |" for name, row in cells.items()]
+            cells.setdefault(name, []).append(judge([read(c) for c in heard]))
+        cells.setdefault("1 s of silence inserted", []).append(judge([_across_pause(read, c) for c in clips]))
+    return [f"| lips (12) read off, {name} | | {' | '.join(row)} |" for name, row in cells.items()]
 
 
-def _across_pause(here: Stage, probe: Probe, kind: str, clip: LipClip) -> np.ndarray:
-    """(T, 2) predictions for a clip with a second of silence put into its middle, that second left out again."""
+def _across_pause(read: Callable[[LipClip], np.ndarray], clip: LipClip) -> np.ndarray:
+    """(T, 2) for a clip with a second of silence put into its middle, that second left out again."""
     at = clip.frames // 2
 
     def longer(x: np.ndarray) -> np.ndarray:
         return np.concatenate([x[:at], np.repeat(x[at : at + 1], 25, axis=0), x[at:]])
 
-    paused = replace(clip, samples=with_pause(clip.samples, at), opening=longer(clip.opening), width=longer(clip.width))
-    out = probe.predict(clip_features(paused, here.encoder, 0)[kind])[:, :2]
+    out = read(replace(clip, samples=with_pause(clip.samples, at), opening=longer(clip.opening), width=longer(clip.width)))
     return np.concatenate([out[:at], out[at + 25 :]])
-
-
-def read_off(here: Stage) -> list[str]:
-    """Rows of the twelve lip coordinates without any regressor: opening and width by least squares on GRID's tracked lips."""
-    coordinates = np.concatenate([targets(c, here.axes)[:, 2:] for c in here.train])
-    wanted = np.concatenate([targets(c, here.axes)[:, :2] for c in here.train])
-    slope = np.linalg.lstsq(np.c_[coordinates, np.ones(len(coordinates))], wanted, rcond=None)[0]
-    cells = []
-    for clips, groups in here.judged():
-        lips = [lips_of(here.encoder, c.samples) for c in clips]
-        cells.append(score([np.c_[x, np.ones(len(x))] @ slope for x in lips], curves(clips), groups).row())
-    return [f"| lips (12), read off | | {' | '.join(cells)} |"]
 
 
 def lips_of(encoder: SpeechEncoder, samples: np.ndarray) -> np.ndarray:
