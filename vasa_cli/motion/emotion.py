@@ -22,24 +22,34 @@ COMBINATIONS: dict[str, dict[str, float]] = {
     "disgusted": {"AU9": 1.0, "AU10": 0.5, "AU15": 0.5, "AU4": 0.3},
     "contempt": {"AU12L": 0.9, "AU14L": 0.8},
 }
+# What rendered portraits asked for on top (blendshape scores of five portraits, and looking at them): added when a motion is
+# finished. The motion network learned COMBINATIONS; fold these in when it is trained again.
+STRONGER: dict[str, dict[str, float]] = {
+    "happy": {"AU6": 0.3, "AU12": 0.3},
+    "sad": {"AU1": 0.4, "AU15": 0.2},
+    "angry": {"AU4": 0.2, "AU9": 0.4},
+    "afraid": {"AU1": 0.3, "AU4": 0.3, "AU5": 0.3, "AU20": 0.6},
+    "disgusted": {"AU9": 0.9, "AU10": 0.6, "AU4": 0.4, "AU7": 0.5},
+    "contempt": {"AU14L": 0.3},
+}
 
 
-def directions(basis: DynamicsBasis) -> np.ndarray:
+def directions(basis: DynamicsBasis, combinations: dict[str, dict[str, float]] = COMBINATIONS) -> np.ndarray:
     """(7, K) z of each full emotion, in the order of EMOTIONS. Zeros where the basis carries no action directions."""
     out = np.zeros((len(EMOTIONS), basis.size), np.float32)
     for i, name in enumerate(EMOTIONS):
-        for action, weight in COMBINATIONS[name].items():
+        for action, weight in combinations.get(name, {}).items():
             if action in basis.au_directions:
                 out[i] += weight * basis.au_directions[action]
     return out
 
 
-def offsets(weights: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
+def offsets(weights: np.ndarray, basis: DynamicsBasis, combinations: dict[str, dict[str, float]] = COMBINATIONS) -> np.ndarray:
     """(T, 7) emotion weights 0..1 -> (T, K) offset of z_dyn. Weights that sum to more than 1 are scaled back to 1: faces have
     limits.
     """
     total = np.maximum(weights.sum(-1, keepdims=True), 1.0)
-    return (weights / total).astype(np.float32) @ directions(basis)
+    return (weights / total).astype(np.float32) @ directions(basis, combinations)
 
 
 # ---------------------------------------------------------------------------------------------------- with speech
@@ -61,7 +71,8 @@ def without_opening(z: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
 
 
 def give_way(z: np.ndarray, spoken: np.ndarray, emotions: np.ndarray, opened: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
-    """z (T, K) to which emotion offsets (T, 7 weights) were added -> the same with the emotion's mouth giving way to speech.
+    """z (T, K) to which emotion offsets (T, 7 weights) were added -> the same, STRONGER, with the emotion's mouth giving way to
+    speech.
 
     spoken (T,): lip opening that the speech alone asks for, IOD; opened (T,) 0..1: the silence gate. While somebody speaks, a
     dropped jaw (AU26) or raised lip (AU10) opens the mouth only as far as speech has opened it (none of it in a closure), and
@@ -69,8 +80,9 @@ def give_way(z: np.ndarray, spoken: np.ndarray, emotions: np.ndarray, opened: np
     """
     if not len(basis.mouth_open_direction) or not emotions.any():
         return z
-    own = lip_gap(offsets(emotions, basis), basis)  # (T,)
+    more = offsets(emotions, basis, STRONGER)
+    own = lip_gap(offsets(emotions, basis) + more, basis)  # (T,)
     open_share = np.maximum(spoken, 0) / (np.maximum(spoken, 0) + WIDE)
     kept = np.where(own > 0, open_share, 1 - open_share)
     change = -own * opened * (1 - kept)
-    return np.asarray(z + change[:, None] * basis.mouth_open_direction, np.float32)
+    return np.asarray(z + more + change[:, None] * basis.mouth_open_direction, np.float32)

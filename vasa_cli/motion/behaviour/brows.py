@@ -30,7 +30,7 @@ def brows(prosody: Prosody, style: MotionStyle, seed: int) -> tuple[np.ndarray, 
             continue
         hold, fall = dice.uniform(2, 12), dice.uniform(8, 16)
         size = SIZE * accent.size**0.5 * float(np.exp(dice.normal(0, 0.35))) * style.brows
-        rise = dice.uniform(4, 6)
+        rise = dice.uniform(5, 8)
         stroke(up, accent.frame - EARLY, [(0, 0), (rise, 1), (rise + hold, 0.85), (rise + hold + fall, 0)], size)
         busy = accent.frame + rise + hold + fall + dice.uniform(5, 60)
     for start, stop in prosody.phrases:
