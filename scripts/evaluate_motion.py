@@ -134,9 +134,10 @@ their numbers are comparable with no other paper's, and only within a section. H
 
 LIFE_NOTE = """## How alive is it?
 
-own-CAPP: see below. Head follows voice: largest correlation of head speed and loudness within 0.4 s, less its mean over shifted
-sound, in standard deviations of that. On beat: how near nods and brow raises lie to accents of loudness and pitch
-(Gaussian, 0.1 s), less chance. ΔP: mean angle between neighbouring frames' head rotations; head std: root of the summed
+own-CAPP: mean cosine of head and sound over 3 seconds, less that with sound 8 to 15 frames off (0 is chance; more below). Head
+follows voice: largest correlation of head speed and loudness within 0.4 s, less its mean over shifted sound, in standard
+deviations of that. On beat: how near nods and brow raises lie to accents of loudness and pitch (Gaussian, 0.1 s), less chance.
+ΔP: mean angle between neighbouring frames' head rotations; head std: root of the summed
 variances; jitter: mean second difference of the angles (° a frame²), lip jitter: of opening and width (% IOD); frozen: seconds
 of speech in which no landmark moves by 1 % of the eyes' distance, head still: in which the head does not. Blinks at phrase
 ends: their share near starts and ends of phrases over the share of such time (1 is chance). Real clips carry their tracker's

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vasa_cli.motion.basis import DynamicsBasis
+from vasa_cli.motion.basis import DynamicsBasis, rotation
 from vasa_cli.training.metrics import eyes, frames, head, joints, lips, report, trends
 from vasa_cli.training.metrics.judges import Heard, JudgeConfig, capp_of, check_sync, sound_of, train_judge
 from vasa_cli.training.metrics.sync import SyncConfig, SyncJudge, offset_curve, score_curve
@@ -181,9 +181,14 @@ def test_gaze_error_is_the_angle_between_directions() -> None:
 def test_eyeballs_from_landmarks(basis: DynamicsBasis) -> None:
     z = np.zeros((3, basis.size), np.float32)
     z[1, 0], z[2, 1] = np.radians(8), np.radians(8)
-    seen = frames.eye_angles(basis.mean_shape + basis.decode(z), basis.mean_shape)
+    shapes = basis.mean_shape + basis.decode(z)
+    seen = frames.eye_angles(shapes, basis.mean_shape, basis)
     assert seen[1, 0] == pytest.approx(8, abs=0.8) and abs(seen[1, 1]) < 0.8
     assert seen[2, 1] == pytest.approx(8, abs=0.8) and abs(seen[2, 0]) < 0.8
+    turned = np.einsum("tnj,ij->tni", shapes, rotation(np.radians([15.0, -8.0, 5.0])))
+    turned[:, 468:, 2] += 0.3  # nobody measures how deep irises lie
+    assert frames.eye_angles(300 * turned, basis.mean_shape, basis) == pytest.approx(seen, abs=0.8)
+    assert np.isnan(frames.eye_angles(np.full((1, 478, 3), np.nan), basis.mean_shape, basis)).all()
     asked = np.random.default_rng(0).uniform(-20, 20, (30, 2))
     gauge = frames.fit_gauge(asked @ np.array([[0.6, 0.05], [0.0, 0.4]]) + [1.0, -2.0], asked)
     assert gauge.residual < 1e-6

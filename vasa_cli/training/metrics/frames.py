@@ -80,16 +80,23 @@ class Looker:
         return Look(np.array(marks, np.float32), {k: np.array([s.get(k, np.nan) for s in scores], np.float32) for k in names})
 
 
-def eye_angles(canonical: np.ndarray, neutral: np.ndarray) -> np.ndarray:
-    """(T, 478, 3) canonical landmarks -> (T, 2) degrees of yaw (+ right of the picture) and pitch (+ up): eyeballs of EYE_RADIUS
-    whose iris centres have moved between the eyes' corners since the neutral (478, 3)."""
-    out = []
+def eye_angles(marks: np.ndarray, neutral: np.ndarray, basis: DynamicsBasis) -> np.ndarray:
+    """Landmarks (T, 478, 3), any unit -> (T, 2) degrees in the head, yaw (+ right of the picture) and pitch (+ up): eyeballs of
+    EYE_RADIUS whose iris centres have moved, in the picture, from where the neutral (478, 3) turned like the head has them
+    between the eyes' corners. The tracker's depth of irises, which it does not measure, plays no part. NaN without a face."""
+    out = np.full((len(marks), 2), np.nan)
+    seen = np.isfinite(marks[:, 0, 0])
+    if not seen.any():
+        return out
+    _, (rot, scale, _) = basis.align(marks[seen], neutral)
+    moved = []
     for iris, corners in ((468, (33, 133)), (473, (362, 263))):
-        now = canonical[:, iris] - canonical[:, corners].mean(1)
-        then = neutral[iris] - neutral[list(corners)].mean(0)
-        out.append((now - then)[:, :2] / EYE_RADIUS)
-    shift = np.clip(np.mean(out, 0), -0.95, 0.95)
-    return np.degrees(np.arcsin(shift * [1.0, -1.0]))
+        found = (marks[seen, iris] - marks[seen][:, corners].mean(1))[:, :2] / scale[:, None]
+        still = ((neutral[iris] - neutral[list(corners)].mean(0)) @ rot.transpose(0, 2, 1))[:, :2]
+        moved.append(np.linalg.solve(rot[:, :2, :2], (found - still)[..., None])[..., 0])
+    shift = np.clip(np.mean(moved, 0) / EYE_RADIUS, -0.95, 0.95)
+    out[seen] = np.degrees(np.arcsin(shift * [1.0, -1.0]))
+    return out
 
 
 @dataclass(frozen=True)
