@@ -25,6 +25,7 @@ from vasa_cli.files import check_folder, check_input, check_output, sort_header,
 from vasa_cli.picture import Picture, check_face, soft_note
 from vasa_cli.progress import Reporter
 from vasa_cli.requests import (
+    SPEECH,
     EncodeRequest,
     EncodeResult,
     GenerateRequest,
@@ -32,6 +33,7 @@ from vasa_cli.requests import (
     MotionOptions,
     RenderRequest,
     RenderResult,
+    check_speech,
 )
 from vasa_cli.runtime import Clock, Models
 from vasa_cli.video.formats import check_encoder, is_picture_of
@@ -131,6 +133,7 @@ def generate(
         track = driven_motion(request.drive, face, request.motion.controls, request.motion.weights, reporter)
     else:
         assert request.audio is not None
+        speech_parts(request.motion)  # before the models are loaded: it fails fast
         track = motion_of(load_speech(request.audio), request.motion, reporter, models, Clock())
     if request.output is not None:
         with whole_file(request.output) as part:
@@ -152,14 +155,15 @@ def motion_of(speech: Speech, options: MotionOptions, reporter: Reporter, models
             controls = replace(controls, style=style_from(options.style_from, reporter))
     with reporter.stage("generate") as update, memory_guard(device):
         with clock("speech"):
-            features = fit_length(models.speech(options.weights).features(speech.samples), frames)  # (T, F)
+            features = fit_length(models.speech(options.weights, options.speech).features(speech.samples), frames)  # (T, F)
         with clock("generate"):
             track = generate_motion(
                 features, controls.curves(frames, FPS), seed=options.seed, weights=options.weights,
                 steps=options.steps, device=device, progress=lambda done, total: update(frames * done // total, frames),
                 guidance=dict(controls.guidance), style=controls.style,
             )  # fmt: skip
-    hashes = {**weight_hashes(options.weights, ("basis", "speech", "motion")), **track.hashes, "audio": speech.sha256}
+    used = ("basis", "speech", *speech_parts(options), "motion")
+    hashes = {**weight_hashes(options.weights, used), **track.hashes, "audio": speech.sha256}
     return replace(track, controls=controls.to_json(), hashes=hashes)
 
 
@@ -179,12 +183,24 @@ def weight_hashes(weights: str, parts: tuple[str, ...] = PARTS) -> dict[str, str
     return {part: sha256_of(part, weights) for part in parts}
 
 
+def speech_parts(options: MotionOptions) -> tuple[str, ...]:
+    """Further weights that hear the recording. Raises UsageError (unknown), WeightsError (packages that are not installed)."""
+    if check_speech(options.speech) == SPEECH[0]:
+        return ()
+    from vasa_cli.speech.phonetic_teacher import model_folder
+
+    model_folder()
+    return ("phonetics",)
+
+
 def parts_of(request: RenderRequest) -> tuple[str, ...]:
     """The weights that this render needs: a finished motion wants the decoder's alone."""
     refiner = ("refiner",) if request.picture.refine else ()
     if request.drive is not None:  # the motion model knows how lids follow an asked gaze
         return (*(part for part in PARTS if part != "speech"), *refiner)
-    return (*(PARTS if request.track is None else ("basis", "shading")), *refiner)
+    if request.track is not None:
+        return ("basis", "shading", *refiner)
+    return (*PARTS, *speech_parts(request.motion), *refiner)
 
 
 # ---------------------------------------------------------------------------------------------------- render

@@ -28,12 +28,13 @@ from vasa_cli.pipeline import (
     load_speech,
     open_cache,
     parts_of,
+    speech_parts,
     weight_hashes,
 )
 from vasa_cli.video.background import Background, parse_background
 from vasa_cli.video.formats import check_encoder, even_size
 from vasa_cli.video.receipt import checked_input, read_receipt, receipt_path, stored_path
-from vasa_cli.weights.registry import OPTIONAL
+from vasa_cli.weights.registry import EXTRAS, OPTIONAL
 
 if TYPE_CHECKING:
     from vasa_cli.motion.track import MotionTrack
@@ -77,6 +78,7 @@ def receipt_of(
         "preset": request.motion.preset,
         "controls": track.controls,
         "steps": request.motion.steps,
+        "speech": request.motion.speech,
         "weights": {
             "name": request.motion.weights,
             **weight_hashes(request.motion.weights, parts_of(request)),
@@ -148,6 +150,7 @@ def request_from(
             weights["name"],
             data["steps"],
             device,
+            speech=data.get("speech", "builtin"),  # receipts of before there was a choice
         )
         request = RenderRequest(
             photo,
@@ -183,7 +186,7 @@ def _picture_from(options: dict[str, Any], inputs: dict[str, Any], receipt: Path
 
 
 def _same_weights(weights: dict[str, str]) -> None:
-    used = tuple(part for part in (*PARTS, *OPTIONAL) if part in weights)
+    used = tuple(part for part in (*PARTS, *EXTRAS, *OPTIONAL) if part in weights)
     for part, digest in weight_hashes(weights["name"], used).items():
         if weights[part] != digest:
             was = weights[part][:12]
@@ -206,7 +209,7 @@ def motion_plan(request: GenerateRequest) -> dict[str, Any]:
     if request.drive is not None:
         return {"output": str(request.output), **_drive_plan(request.drive, None), "preset": options.preset}
     assert request.audio is not None
-    weight_hashes(options.weights)
+    weight_hashes(options.weights, (*PARTS, *speech_parts(options)))
     speech = load_speech(request.audio)
     device = resolve_device(options.device)
     frames = n_frames(speech.source_samples, speech.source_rate, FPS)
@@ -215,6 +218,7 @@ def motion_plan(request: GenerateRequest) -> dict[str, Any]:
         **_length(frames, FPS),
         "device": device,
         "weights": options.weights,
+        "speech": options.speech,
         "preset": options.preset,
         "seed": options.seed,
     }

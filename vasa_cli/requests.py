@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vasa_cli.drive import Drive
+from vasa_cli.errors import UsageError
 from vasa_cli.motion.controls import Controls
 from vasa_cli.picture import DEFAULT_SIZE, PictureOptions
 from vasa_cli.video import DEFAULT_CRF
@@ -35,6 +36,16 @@ class EncodeRequest:
     size: Size = DEFAULT_SIZE
 
 
+SPEECH = ("builtin", "phonetics")  # what hears the recording: the shipped network, or a recogniser beside it
+
+
+def check_speech(name: str, option: str = "--speech") -> str:
+    """The name itself. Raises UsageError when it is none of `SPEECH`."""
+    if name not in SPEECH:
+        raise UsageError(f"{option} {name!r}: known are {', '.join(SPEECH)}")
+    return name
+
+
 @dataclass(frozen=True)
 class MotionOptions:
     """What decides a generated motion, besides the recording. steps: None for the model's own number."""
@@ -46,6 +57,7 @@ class MotionOptions:
     steps: int | None = None
     device: str = "auto"
     style_from: Path | None = None  # a clip or a motion file whose manner replaces that of `controls`
+    speech: str = SPEECH[0]
 
 
 @dataclass(frozen=True)

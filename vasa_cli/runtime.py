@@ -11,21 +11,25 @@ if TYPE_CHECKING:
     from vasa_cli.decoder.render import FaceDecoder
     from vasa_cli.portrait.latent import FaceLatent
     from vasa_cli.speech.features import SpeechEncoder
+    from vasa_cli.speech.phonetic_teacher import PhoneticEncoder
 
 
 class Models:
     """Loaded models, each loaded once. Holds no other state: the order of jobs changes nothing."""
 
     def __init__(self) -> None:
-        self._speech: dict[str, SpeechEncoder] = {}
+        self._speech: dict[tuple[str, str], SpeechEncoder | PhoneticEncoder] = {}
         self._decoder: tuple[tuple[Any, ...], FaceDecoder] | None = None
 
-    def speech(self, weights: str) -> SpeechEncoder:
-        if weights not in self._speech:
+    def speech(self, weights: str, kind: str = "builtin") -> SpeechEncoder | PhoneticEncoder:
+        """What hears a recording; kind: one of `requests.SPEECH`."""
+        if (weights, kind) not in self._speech:
             from vasa_cli.speech.features import SpeechEncoder
+            from vasa_cli.speech.phonetic_teacher import PhoneticEncoder
 
-            self._speech[weights] = SpeechEncoder.from_weights(weights)
-        return self._speech[weights]
+            encoder = PhoneticEncoder if kind == "phonetics" else SpeechEncoder
+            self._speech[weights, kind] = encoder.from_weights(weights)
+        return self._speech[weights, kind]
 
     def decoder(
         self, face: FaceLatent, device: str, dtype: str, size: int, paste: bool = False, refine: bool = False

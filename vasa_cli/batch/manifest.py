@@ -19,6 +19,7 @@ from vasa_cli.errors import InputError, UsageError
 from vasa_cli.motion.presets import FORMS, load_preset, nearest, parse_emotions, parse_gaze, parse_guidance, resolve_controls
 from vasa_cli.picture import SIZES, picture_options
 from vasa_cli.pipeline import MotionOptions, RenderRequest
+from vasa_cli.requests import check_speech
 from vasa_cli.video import CRF_RANGE, DEFAULT_CRF
 from vasa_cli.video.background import parse_background
 from vasa_cli.video.formats import parse_output
@@ -41,6 +42,7 @@ class Row(BaseModel):
     preset: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    speech: str | None = None
     face: str = "largest"
     crop: Any = None
     fit: str | None = None
@@ -74,6 +76,7 @@ class Shared:
     use_cache: bool = True
     overwrite: bool = False
     refine: bool = False
+    speech: str = "builtin"
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,9 @@ def _request(row: Row, folder: Path, shared: Shared) -> Job:
     motion = MotionOptions(
         resolve_controls(preset, _controls(row)), preset.name, derive_seed(job_id, shared.seed) if row.seed is None else row.seed,
         shared.weights, row.steps, shared.device, _style_clip(row, folder),
+        row.speech or shared.speech,
     )  # fmt: skip
+    check_speech(motion.speech, "speech")
     written = row.output or f"{job_id}{'.mov' if row.background == 'transparent' else '.mp4'}"
     output = (shared.output_dir or folder) / parse_output(written)
     request = RenderRequest(

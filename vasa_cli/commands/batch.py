@@ -60,6 +60,7 @@ def batch(
     form: Form = "auto",
     state_file: StateFile = None,
     weights: common.Weights = None,
+    speech: common.Speech = None,
     device: common.Device = None,
     dtype: Dtype = None,
     refine: common.Refine = None,
@@ -72,12 +73,14 @@ def batch(
 ) -> None:
     """Render every row of MANIFEST, each with portrait, audio and options.
 
-    A row may hold id, output, preset, seed, steps, face, crop, fit, size, background, refine, crf, motion and controls. Paths are
-    relative to the manifest's folder. A row's default seed comes from its id. Exit code 8: ran to the end, some jobs failed.
+    A row may hold id, output, preset, seed, steps, speech, face, crop, fit, size, background, refine, crf, motion and controls.
+    Paths are relative to the manifest's folder. A row's default seed comes from its id. Exit code 8: ran to the end, some jobs
+    failed.
     """
     from vasa_cli.batch.manifest import Shared, read_manifest
     from vasa_cli.batch.run import check_outputs, run_batch
     from vasa_cli.batch.state import State
+    from vasa_cli.requests import SPEECH, check_speech
 
     if manifest == "-" and resume and state_file is None:
         raise UsageError("--resume with a manifest from stdin needs --state FILE")
@@ -92,6 +95,7 @@ def batch(
         not no_cache,
         overwrite,
         bool(refine),
+        check_speech(speech or SPEECH[0]),
     )
     jobs = read_manifest(manifest, shared, form=form, text=sys.stdin.read() if manifest == "-" else None)
     if dry_run:

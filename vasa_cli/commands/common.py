@@ -164,6 +164,16 @@ Weights = Annotated[
     str | None,
     _option("--weights", help="default, or smoke: tiny and fast, for testing set-ups.", panel=RUN, show_default="default"),
 ]
+Speech = Annotated[
+    str | None,
+    _option(
+        "--speech",
+        metavar="builtin|phonetics",
+        help="phonetics: a speech recogniser listens beside the shipped network (pip install 'vasa-cli\\[phonetics]').",
+        panel=MOTION,
+        show_default="builtin",
+    ),
+]
 Device = Annotated[str | None, _option("--device", help="auto, cpu, cuda, cuda:N or mps.", panel=RUN, show_default="auto")]
 
 
@@ -263,12 +273,13 @@ def check_weights(name: str | None) -> str:
 
 def motion_options(
     flags: dict[str, Any], preset: str | None, seed: int | None, weights: str | None, steps: int | None, device: str | None,
-    style: Path | None = None,
+    style: Path | None = None, speech: str | None = None,
 ) -> Any:  # fmt: skip
     """MotionOptions from the command line: flag > preset > default."""
     from vasa_cli.files import check_input
     from vasa_cli.motion.presets import DEFAULT_PRESET, load_preset, resolve_controls
     from vasa_cli.pipeline import MotionOptions
+    from vasa_cli.requests import SPEECH, check_speech
 
     if style is not None and "style" in flags:
         raise UsageError("--style and --style-seed both bring a manner: leave one out")
@@ -276,4 +287,5 @@ def motion_options(
         check_input(style, "style clip")
     loaded = load_preset(preset if preset is not None else DEFAULT_PRESET)
     controls = resolve_controls(loaded, flags)
-    return MotionOptions(controls, loaded.name, seed or 0, check_weights(weights), steps, device or "auto", style)
+    heard = check_speech(speech or SPEECH[0])
+    return MotionOptions(controls, loaded.name, seed or 0, check_weights(weights), steps, device or "auto", style, heard)

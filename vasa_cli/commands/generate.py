@@ -38,6 +38,7 @@ def generate(
     style: common.StyleFlag = None,
     style_seed: common.StyleSeed = None,
     steps: common.Steps = None,
+    speech: common.Speech = None,
     drive: common.DriveClip = None,
     drive_mode: common.DriveMode = None,
     face: common.Face = "largest",
@@ -56,10 +57,10 @@ def generate(
     Play it with `vasa render PORTRAIT [AUDIO] --motion FILE`.
     """
     flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
-    options = common.motion_options(flags, preset, seed, weights, steps, device, style)
+    options = common.motion_options(flags, preset, seed, weights, steps, device, style, speech)
     driver = common.drive_options(
-        drive, drive_mode, seed=seed, steps=steps, guidance=guidance, style=style, style_seed=style_seed
-    )
+        drive, drive_mode, seed=seed, steps=steps, guidance=guidance, style=style, style_seed=style_seed, speech=speech,
+    )  # fmt: skip
     source = audio if driver is None else driver.clip
     if source is None or (audio is not None and driver is not None):
         raise UsageError("generate needs AUDIO or --drive CLIP: one of them brings the motion")

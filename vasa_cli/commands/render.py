@@ -84,6 +84,7 @@ def render(
     style: common.StyleFlag = None,
     style_seed: common.StyleSeed = None,
     steps: common.Steps = None,
+    speech: common.Speech = None,
     motion: Motion = None,
     drive: common.DriveClip = None,
     drive_mode: common.DriveMode = None,
@@ -121,6 +122,7 @@ def render(
             "--preset": preset,
             "--seed": seed,
             "--steps": steps,
+            "--speech": speech,
             "--style": style,
             "--style-seed": style_seed,
             "--motion": motion,
@@ -153,12 +155,12 @@ def render(
         return
     if portrait is None:
         raise UsageError("render needs PORTRAIT and AUDIO, such as: vasa render me.jpg speech.wav -o out.mp4")
-    options = common.motion_options(flags, preset, seed, weights, steps, device, style)
-    if motion is not None and (flags or preset or seed is not None or steps or style):
-        raise UsageError("--motion plays a finished motion: preset, seed, style, steps and controls belong to `vasa generate`")
+    options = common.motion_options(flags, preset, seed, weights, steps, device, style, speech)
+    if motion is not None and (flags or preset or seed is not None or steps or style or speech):
+        raise UsageError("--motion plays a finished motion: all that shapes one belongs to `vasa generate`")
     driver = common.drive_options(
-        drive, drive_mode, seed=seed, steps=steps, guidance=guidance, style=style, style_seed=style_seed
-    )
+        drive, drive_mode, seed=seed, steps=steps, guidance=guidance, style=style, style_seed=style_seed, speech=speech,
+    )  # fmt: skip
     from vasa_cli.pipeline import RenderRequest
     from vasa_cli.record import parse_crop
 

@@ -16,10 +16,10 @@ from vasa_cli.speech.audio import RATE
 from vasa_cli.training.lags import lag_of
 from vasa_cli.training.speech_corpus import Projection, _pieces_of
 from vasa_cli.training.speech_data import LipClip, is_heldout, read_lip_clips
+from vasa_cli.training.speech_phonetics import CURVES, save_mouths
 from vasa_cli.training.speech_probe import Probe, ProbeConfig, fit_probe
 
 LIP_AXES = 12
-CURVES = 2  # opening and width come first in the targets
 OTHERS = ("anitalker", "liveportrait")
 REPEAT = 8  # times that others' crops are seen for one of GRID's
 CROP, STEP = 75, 50  # frames
@@ -111,6 +111,7 @@ def teach_lips(root: Path, data: Path, seeds: int = 3) -> None:
     axes, projection = lip_axes(train), Projection(root)
     pairs = grid_pairs(root, clips, axes, projection) + other_pairs(root, data, axes, projection)
     models = [fit_probe(pairs, teacher_config(seed)) for seed in range(seeds)]
+    save_mouths(root / "lip_teachers.pt", models)
     (root / "teach_lips").mkdir(exist_ok=True)
     for path in sorted((root / "teach_whisper").glob("*.npz")):
         heard = {i: told(models, raw, projection).astype(np.float16) for i, raw in _pieces_of(path).items() if len(raw) > 1}

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from vasa_cli.speech.phonetic_teacher import LipRegressor
 from vasa_cli.training.speech_data import LipClip
 
 
@@ -30,22 +31,6 @@ class ProbeConfig:
     loss: str = "l1"  # or "l2"
     first: float = 1.0  # weight of the first four targets
     seed: int = 0
-
-
-class LipRegressor(nn.Module):
-    """Features (B, T, F) at 25 Hz to standardised lip targets (B, T, D); a conv and a two-layer bidirectional GRU."""
-
-    def __init__(self, size: int, targets: int, config: ProbeConfig) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(size, config.width, 5, padding=2)
-        self.drop = nn.Dropout(config.dropout)
-        self.gru = nn.GRU(config.width, config.width, 2, batch_first=True, bidirectional=True)
-        self.out = nn.Linear(2 * config.width, targets)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = nn.functional.gelu(self.conv(self.drop(x).transpose(1, 2))).transpose(1, 2)  # (B, T, W)
-        y, _ = self.gru(self.drop(y))  # (B, T, 2W)
-        return self.out(y)  # (B, T, D)
 
 
 @dataclass(frozen=True)
@@ -73,7 +58,7 @@ def fit_probe(pairs: Sequence[tuple[np.ndarray, np.ndarray]], config: ProbeConfi
     ys = [torch.from_numpy(np.asarray(t, dtype=np.float32)) for _, t in pairs]
     x_mean, x_std = torch.cat(xs).mean(0), torch.cat(xs).std(0).clamp(min=1e-4)
     y_mean, y_std = torch.cat(ys).mean(0), torch.cat(ys).std(0)
-    model = LipRegressor(xs[0].shape[1], ys[0].shape[1], config)
+    model = LipRegressor(xs[0].shape[1], ys[0].shape[1], config.width, config.dropout)
     optimiser = torch.optim.AdamW(model.parameters(), config.rate, weight_decay=1e-2)
     visits = max(1, round(config.share * len(xs)))
     steps = config.epochs * -(-visits // config.batch)

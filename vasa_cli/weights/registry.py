@@ -16,9 +16,10 @@ from typing import Any
 from vasa_cli.errors import WeightsError
 
 PARTS = ("basis", "shading", "tongue", "speech", "motion")
+EXTRAS = ("phonetics",)  # shipped too, but used only where they are asked for
 OPTIONAL = {"refiner": "train it with scripts/train_refiner.py, or render without --refine"}  # part -> what to do without it
 # the same in all sets of weights: a motion must mean the same whatever made it
-SHARED = ("basis", "shading", "tongue", *OPTIONAL)
+SHARED = ("basis", "shading", "tongue", *EXTRAS, *OPTIONAL)
 NAMES = ("default", "smoke")
 FOLDER_ENV = "VASA_WEIGHTS_DIR"  # a folder with optional parts, instead of the package's
 _HERE = Path(__file__).parent
@@ -27,7 +28,7 @@ _MANIFEST = "manifest.json"
 
 def file_name(part: str, weights: str = "default") -> str:
     """File name of a part."""
-    if part not in (*PARTS, *OPTIONAL):
+    if part not in (*PARTS, *EXTRAS, *OPTIONAL):
         raise WeightsError(f"unknown part of the model {part!r}; there are {', '.join(PARTS)}")
     if weights not in NAMES:
         raise WeightsError(f"unknown weights {weights!r}; there are {', '.join(NAMES)}")
