@@ -82,7 +82,8 @@ def give_way(z: np.ndarray, spoken: np.ndarray, emotions: np.ndarray, opened: np
         return z
     more = offsets(emotions, basis, STRONGER)
     own = lip_gap(offsets(emotions, basis) + more, basis)  # (T,)
-    open_share = np.maximum(spoken, 0) / (np.maximum(spoken, 0) + WIDE)
+    wide = np.maximum(spoken, 0) ** 2
+    open_share = wide / (wide + WIDE**2)
     kept = np.where(own > 0, open_share, 1 - open_share)
     change = -own * opened * (1 - kept)
     return np.asarray(z + more + change[:, None] * basis.mouth_open_direction, np.float32)

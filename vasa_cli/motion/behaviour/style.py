@@ -88,20 +88,20 @@ def random_style(seed: int) -> MotionStyle:
     return MotionStyle(**out)
 
 
-# What the default manner shows, measured on ten minutes of mixed speech of our own (three seeds) with `manner_of`. A clip's
+# What the default manner shows, measured on 200 s of mixed speech (two seeds) with `manner_of`. A clip's
 # manner is its own measure over these.
 REFERENCE = {
-    "head_yaw": 2.4,  # standard deviation within 10 s, degrees
-    "head_pitch": 1.65,
-    "head_roll": 1.4,
-    "sway": 0.021,  # face widths, the same
-    "pace": 0.117,  # degrees a frame, over the standard deviation of all three turns
-    "nods": 0.36,  # degrees, standard deviation of pitch faster than 0.8 s
-    "brows": 0.033,  # IOD, standard deviation within 10 s
-    "blinks": 19.5,  # a minute
-    "darts": 39.0,  # a minute: gaze moves of more than DART_DEGREES in 80 ms
-    "dart_size": 5.2,  # degrees, their median
-    "mouth": 0.054,  # IOD, standard deviation of the lip opening
+    "head_yaw": 2.35,  # standard deviation within 10 s, degrees
+    "head_pitch": 1.95,
+    "head_roll": 1.6,
+    "sway": 0.0245,  # face widths, the same
+    "pace": 0.119,  # degrees a frame, over the standard deviation of all three turns
+    "nods": 0.45,  # degrees, standard deviation of pitch faster than 0.8 s
+    "brows": 0.0325,  # IOD, standard deviation within 10 s
+    "blinks": 18.5,  # a minute
+    "darts": 43.0,  # a minute: gaze moves of more than DART_DEGREES in 80 ms
+    "dart_size": 4.8,  # degrees, their median
+    "mouth": 0.046,  # IOD, standard deviation of the lip opening
 }
 DART_DEGREES = 3.0  # in 80 ms: what the tracker's noise does not reach
 PRIOR_SECONDS = 6.0  # a clip of this length moves the manner half way from the default
