@@ -233,8 +233,15 @@ def emotion_rows(every: list[Levels]) -> list[list[object]]:
     return out
 
 
-GAZE_COLUMNS = {"camera": "to the camera °", "mean": "mean direction °", "calibrated": "in the head °", "raw": "in the head, raw °",
-                "track": "track, to the camera °", "latent": "track, in the head °", "residual": "calibration °"}  # fmt: skip
+GAZE_COLUMNS = {
+    "camera": "to the camera °",
+    "mean": "mean direction °",
+    "calibrated": "in the head °",
+    "raw": "in the head, raw °",
+    "track": "track, to the camera °",
+    "latent": "track, in the head °",
+    "residual": "calibration °",
+}
 GAZE_NOTE = """{machine}. {portraits} portraits, speech of a stranger; every request generated, rendered and measured
 with MediaPipe's landmarker, each frame on its own. Gaze: {gazes} requests within ±20°, 6 frames each with open eyes, darts
 included; mean angle between request and gaze. To the camera (what gaze estimators such as the paper's see): calibrated eyes
