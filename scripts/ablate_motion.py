@@ -101,7 +101,7 @@ def section(cells: list[Cell], clips: int, seeds: int) -> str:
         f"{machine()}. Strangers' recordings ({clips}), {seeds} seed(s) a cell, each with its own gaze and distance request;",
         "E_g: the mean angle over frames between the eyes' direction and the request, darts and microsaccades included; E_d: the",
         "error of the mean distance; all on latents. A trend counts as seen when the mean change between the ends of its axis",
-        "has the paper's sign, exceeds twice its standard error over the lines of the grid, and two lines of three agree.", "",
+        "has the paper's sign, exceeds 1 % and twice its standard error over the grid's lines, and two lines of three agree.", "",
         trends.paragraph(cells, lambda o: names.get(o, o)), "",
         table(cells),
     ])  # fmt: skip

@@ -280,7 +280,7 @@ def test_trend_text_says_what_the_numbers_say() -> None:
     assert lines["stronger audio guidance moves the head more"].endswith("**seen**")
     assert lines["stronger gaze guidance looks more exactly where it was asked to"].endswith("**seen**")
     assert lines["fewer steps move the head less"].endswith("**seen**")
-    assert lines["fewer steps sync better"].endswith("**not seen**")  # flat here
+    assert lines["fewer steps sync better"].endswith("**no difference**")
     opposite = trends.paragraph(grid("flow", -0.2, 0.05, -0.4))
     assert "syncs better" in opposite and opposite.count("not seen, the opposite") == 2
 

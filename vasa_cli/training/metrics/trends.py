@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LEAST = 0.01  # share of a measure's mean size below which a change is none
 AUDIO, GAZE, STEPS = (0.0, 0.5, 1.0, 2.0), (0.0, 1.0, 2.0), (4, 10, 50)
 
 
@@ -59,25 +60,29 @@ def lines(cells: Many[Cell], axis: str) -> list[list[Cell]]:
 @dataclass(frozen=True)
 class Verdict:
     """change: mean difference of the measure between the largest and the smallest value of the axis; agree: share of lines whose
-    ends differ in the claimed direction; scatter: standard deviation of that difference over lines; seen: the claim holds."""
+    ends differ in the claimed direction; scatter: standard deviation of that difference over lines; seen: the claim holds; level:
+    there is hardly any change."""
 
     trend: Trend
     change: float
     scatter: float
     agree: float
     seen: bool
+    level: bool
 
 
-def judge(cells: Many[Cell], trend: Trend, floor: float = 1e-6) -> Verdict:
+def judge(cells: Many[Cell], trend: Trend, least: float = LEAST) -> Verdict:
     """Seen: the mean change has the claimed sign, at least two lines of three agree, and the change is larger than the standard
-    error of its mean (twice) and than `floor`."""
+    error of its mean (twice) and than `least` of the measure's mean size."""
     ends = np.array([getattr(g[-1], trend.measure) - getattr(g[0], trend.measure) for g in lines(cells, trend.axis)])
     if not len(ends):
-        return Verdict(trend, float("nan"), float("nan"), float("nan"), False)
+        return Verdict(trend, float("nan"), float("nan"), float("nan"), False, True)
     toward = trend.sign * ends
     error = float(ends.std() / np.sqrt(len(ends)))
+    floor = least * float(np.mean([abs(getattr(c, trend.measure)) for c in cells]))
     seen = bool(toward.mean() > max(2 * error, floor) and (toward > 0).mean() >= 2 / 3)
-    return Verdict(trend, float(ends.mean()), float(ends.std()), float((toward > 0).mean()), seen)
+    level = bool(abs(ends.mean()) <= floor)
+    return Verdict(trend, float(ends.mean()), float(ends.std()), float((toward > 0).mean()), seen, level)
 
 
 def means(cells: Many[Cell], axis: str, measure: str) -> dict[float, float]:
@@ -96,13 +101,8 @@ def paragraph(cells: Many[Cell], note: Callable[[str], str] = str) -> str:
             v = judge(mine, trend)
             path = " → ".join(f"{x:.3f}" for x in means(mine, trend.axis, trend.measure).values())
             at = ", ".join(f"{k:g}" for k in means(mine, trend.axis, trend.measure))
-            verdict = (
-                "seen"
-                if v.seen
-                else "not seen"
-                if trend.sign * v.change > 0 or abs(v.change) < 1e-6
-                else "not seen, the opposite"
-            )
+            against = trend.sign * v.change < 0 and v.agree < 0.5
+            verdict = "seen" if v.seen else "no difference" if v.level else "not seen, the opposite" if against else "not seen"
             out.append(
                 f"- {trend.words} ({trend.measure} at {trend.axis} {at}: {path}; {v.agree:.0%} of the lines agree): **{verdict}**"
             )
