@@ -13,8 +13,10 @@ from vasa_cli.motion import generate
 from vasa_cli.motion.apply import Parts, add_controls, close_lids
 from vasa_cli.motion.basis import DynamicsBasis, lid_opening
 from vasa_cli.motion.behaviour.blinks import LONGEST, SHORTEST, blinks, closure
+from vasa_cli.motion.closures import closing, shut_lips
 from vasa_cli.motion.controls import EMOTIONS, ControlCurves, Controls, Curve
 from vasa_cli.motion.diffusion import FlowMatching, X0Diffusion, window_noise
+from vasa_cli.motion.emotion import lip_gap
 from vasa_cli.motion.model import MotionModel, Statistics, from_tensors, to_tensors
 from vasa_cli.motion.silence import GateConfig, VoiceActivity, gate
 from vasa_cli.motion.transformer import MotionConfig, MotionTransformer, paper_size
@@ -127,10 +129,12 @@ def test_silence_closes_the_mouth_and_keeps_the_head_alive(toy: MotionModel, bas
     x = speech(200)
     x[80:140, 0] = -1.0
     pose, z = run(200, features=x)
-    mouth = np.abs(z[:, basis.blocks["mouth"]]).max(1)
-    assert mouth[92:128].max() < 1e-6 < mouth[20:70].min()
+    still = np.abs(np.diff(z[:, basis.blocks["mouth"]], axis=0)).max(1)
+    gap = lip_gap(z, basis)
+    assert np.abs(gap[92:128]).max() < 1e-4 < np.abs(gap[20:70]).mean()
+    assert still[92:127].max() < 0.25 * still[20:70].mean()
     assert pose[92:128, :3].std(0).min() > 1e-4
-    assert np.abs(run(60, features=np.full((60, F), -1.0, np.float32))[1][:, basis.blocks["mouth"]]).max() == 0
+    assert np.abs(lip_gap(run(60, features=np.full((60, F), -1.0, np.float32))[1], basis)).max() < 1e-4
 
 
 def test_gate_ignores_short_pauses_and_clicks_and_has_no_steps() -> None:
@@ -225,3 +229,19 @@ def test_the_paper_size_has_its_published_parameters() -> None:
     with torch.device("meta"):
         network = MotionTransformer(paper_size(MotionConfig(features=128)))
     assert 25e6 < sum(p.numel() for p in network.parameters()) < 40e6
+
+
+def test_lips_meet_where_they_must_and_nowhere_else(basis: DynamicsBasis) -> None:
+    """Open lips are shut where `closed` is 1, half shut at .5, left alone at 0; shut lips are never opened."""
+    z = np.zeros((4, basis.size), np.float32)
+    z[:3] = 0.2 * basis.mouth_open_direction
+    z[3] = -0.05 * basis.mouth_open_direction
+    before, after = lip_gap(z, basis), lip_gap(shut_lips(z, np.array([0, 0.5, 1, 0.5]), basis), basis)
+    assert before[0] > 0.02 and np.isclose(after[0], before[0]) and 0.4 < after[1] / before[1] < 0.6
+    assert -0.01 < after[2] <= 0 and after[3] <= before[3] + 1e-6
+
+
+def test_the_closure_probe_is_for_its_own_features_only() -> None:
+    assert closing(np.zeros((10, F), np.float32)) is None
+    heard = closing(np.zeros((10, 143), np.float32))
+    assert heard is not None and heard.shape == (10,) and heard.min() >= 0 and heard.max() <= 1

@@ -16,6 +16,7 @@ from vasa_cli.motion import emotion
 from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.controls import ControlCurves
 
+REST_KEPT, REST_SMOOTH = 0.7, 8  # of the mouth's set in silence; half width in frames
 HEAD_SHARE = 0.15  # of the asked gaze, in radians of head turn
 GAZE_LIMIT = np.radians([38.0, 30.0]).astype(np.float32)  # eyes turn no farther: asked gaze plus generated darts
 
@@ -29,11 +30,19 @@ class Parts:
 
 
 def scale_parts(parts: Parts, curves: ControlCurves, basis: DynamicsBasis, mouth_gate: np.ndarray) -> Parts:
-    """Multiply head (and its distance), brows, lids and mouth about rest; the gate (T,) closes the mouth in silence."""
+    """Multiply head (and its distance), brows, lids and mouth about rest; the gate (T,) closes the mouth in silence.
+
+    Closed lips keep the width and the set that they had, calmly: people's do not spring back to neutral between sentences.
+    """
     z = parts.dynamics.copy()
+    mouth = basis.blocks["mouth"]
+    rest = np.zeros_like(z)
+    rest[:, mouth] = smooth_track(z[:, mouth], REST_SMOOTH)
+    rest = emotion.without_opening(rest, basis)[:, mouth]
     z[:, basis.blocks["brows"]] *= curves.brows[:, None]
     z[:, basis.blocks["lids"]] *= np.minimum(curves.blink, 1.0)[:, None]
-    z[:, basis.blocks["mouth"]] *= (curves.mouth * mouth_gate)[:, None]
+    gate = mouth_gate[:, None]
+    z[:, mouth] = curves.mouth[:, None] * (gate * z[:, mouth] + REST_KEPT * (1 - gate) * rest)
     return Parts(parts.pose * curves.head[:, None], z)
 
 

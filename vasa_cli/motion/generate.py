@@ -13,6 +13,7 @@ from vasa_cli.motion.apply import Parts, add_controls, close_lids, control_offse
 from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.behaviour.behave import behave, enliven
 from vasa_cli.motion.behaviour.style import MotionStyle
+from vasa_cli.motion.closures import closing, shut_lips
 from vasa_cli.motion.controls import ControlCurves
 from vasa_cli.motion.emotion import give_way, lip_gap
 from vasa_cli.motion.model import MotionModel, load_model
@@ -116,14 +117,15 @@ def finish(
     parts: Parts, features: np.ndarray, curves: ControlCurves, model: MotionModel, basis: DynamicsBasis, seed: int,
     style: MotionStyle,
 ) -> Parts:  # fmt: skip
-    """Silence gate, part sizes, behaviours, controls, blinks. Blinks come last, so that shut eyes are shut whatever the gaze and
-    the emotion ask.
+    """Silence gate, part sizes, behaviours, lips shut at bilabials, controls, blinks. Blinks come last, so that shut eyes are
+    shut whatever the gaze and the emotion ask.
     """
     activity = model.voice(model.normalise_features(features).numpy())
     config, follow = GateConfig(**model.settings.get("gate", {})), model.stats.lids_per_gaze
     acts = behave(features, curves, style, seed, basis, activity > config.threshold)
     opened = gate(activity, config)
     parts = enliven(scale_parts(parts, curves, basis, opened), acts, curves, style, basis, follow)
+    parts = Parts(parts.pose, shut_lips(parts.dynamics, closing(features), basis))
     spoken = lip_gap(parts.dynamics, basis)
     parts = add_controls(parts, curves, basis, follow)
     z = give_way(parts.dynamics, spoken, curves.emotion, opened, basis)
