@@ -2,7 +2,7 @@
 
     python -m vasa_cli.training.closure_probe ALIGN [--data ../shared/data]
 
-ALIGN: the folder of `scripts/fit_phones.py` (grid.json, synthetic*/, natural_both/). Two convolutions (as the voice activity
+ALIGN: the folder of `scripts/fit_phones.py` (grid.json, synthetic/, natural/). Two convolutions (as the voice activity
 network), half a minute on one core. Prints precision and recall on utterances left out.
 """
 
@@ -21,7 +21,7 @@ from vasa_cli.training.phones import Phone, bilabials, load_phones
 
 HIDDEN, WIDTH, CROP = 48, 5, 80
 Row = tuple[np.ndarray, np.ndarray, float]  # features (T, F) normalised, labels (T,), weight
-SHARES = {"grid": 0.4, "natural_both": 2.0}  # weight of a frame; everything else 1
+GRID_SHARE, NATURAL_SHARE = 0.4, 2.0  # weight of a frame; made voices 1
 
 
 def bilabial_frames(phones: Iterable[Phone], frames: int) -> np.ndarray:
@@ -94,9 +94,10 @@ def speech(align: Path, data: Path) -> Iterator[tuple[np.ndarray, np.ndarray, fl
 
     known = load_phones(align / "grid.json")
     told = [(p.stem, p.with_suffix(".flac")) for p in clip_paths(data, "grid_s1", part="train")]
-    said = ((soundfile.read(str(f), dtype="float32")[0], known[name], SHARES["grid"]) for name, f in told if name in known)
-    folders = [f for f in sorted(align.iterdir()) if f.name.startswith(("synthetic", "natural_both"))]
-    made = ((x, phones, SHARES.get(f.name, 1.0)) for f in folders for x, _, phones in synthetic_talks(f))
+    said = ((soundfile.read(str(f), dtype="float32")[0], known[name], GRID_SHARE) for name, f in told if name in known)
+    folders = [f for f in sorted(align.iterdir()) if f.is_dir() and f.name.startswith(("synthetic", "natural"))]
+    weights = {f: NATURAL_SHARE if f.name.startswith("natural") else 1.0 for f in folders}
+    made = ((x, phones, weight) for f, weight in weights.items() for x, _, phones in synthetic_talks(f))
     for version, (samples, phones, weight) in enumerate((*said, *made), start=1):
         clean = listen(samples)
         label = bilabial_frames(phones, len(clean))
