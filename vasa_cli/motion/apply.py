@@ -16,7 +16,7 @@ from vasa_cli.motion import emotion
 from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.controls import ControlCurves
 
-REST_KEPT, REST_SMOOTH = 0.7, 8  # of the mouth's set in silence; half width in frames
+REST_SMOOTH = 8  # half width in frames, of the mouth's set in silence
 HEAD_SHARE = 0.15  # of the asked gaze, in radians of head turn
 GAZE_LIMIT = np.radians([38.0, 30.0]).astype(np.float32)  # eyes turn no farther: asked gaze plus generated darts
 
@@ -42,7 +42,7 @@ def scale_parts(parts: Parts, curves: ControlCurves, basis: DynamicsBasis, mouth
     z[:, basis.blocks["brows"]] *= curves.brows[:, None]
     z[:, basis.blocks["lids"]] *= np.minimum(curves.blink, 1.0)[:, None]
     gate = mouth_gate[:, None]
-    z[:, mouth] = curves.mouth[:, None] * (gate * z[:, mouth] + REST_KEPT * (1 - gate) * rest)
+    z[:, mouth] = curves.mouth[:, None] * (gate * z[:, mouth] + (1 - gate) * rest)
     return Parts(parts.pose * curves.head[:, None], z)
 
 

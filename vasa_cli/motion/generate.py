@@ -122,7 +122,7 @@ def finish(
     """
     activity = model.voice(model.normalise_features(features).numpy())
     config, follow = GateConfig(**model.settings.get("gate", {})), model.stats.lids_per_gaze
-    acts = behave(features, curves, style, seed, basis, activity > config.threshold)
+    acts = behave(features, curves, style, seed, basis, activity > 0)
     opened = gate(activity, config)
     parts = enliven(scale_parts(parts, curves, basis, opened), acts, curves, style, basis, follow)
     parts = Parts(parts.pose, shut_lips(parts.dynamics, closing(features), basis))

@@ -1,7 +1,7 @@
 """Silence is silence: where nobody speaks the mouth is closed and still.
 
 The gate does not ask the motion network: a small voice activity network reads the speech features (loudness alone will not do:
-it is relative to the level heard so far, so the noise before the first word is as loud as speech). Pauses of at least 250 ms
+it is relative to the level heard so far, so the noise before the first word is as loud as speech). Pauses of at least 400 ms
 close the mouth smoothly; it opens a little before the sound, as mouths do.
 """
 
@@ -38,11 +38,11 @@ class VoiceActivity:
 class GateConfig:
     """Threshold on the voice activity and times in frames at 25 fps."""
 
-    threshold: float = 0.0
-    shortest_pause: int = 7  # 280 ms; stops and breaths between words stay open to the network
+    threshold: float = -1.0
+    shortest_pause: int = 10  # 400 ms; stops and breaths between words stay open to the network
     lead: int = 4  # the lips part this long before the sound
-    tail: int = 6  # and close this long after it (measured: shorter costs GRID's lips .02 of r)
-    ramp: int = 3
+    tail: int = 8  # and close this long after it (measured: shorter ramps cost GRID's lips up to .04 of r)
+    ramp: int = 4
 
 
 def speaking(activity: np.ndarray, config: GateConfig) -> np.ndarray:
