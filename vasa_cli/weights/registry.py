@@ -49,7 +49,7 @@ def sha256_of(part: str, weights: str = "default", root: Path | None = None) -> 
     """Hex sha256 of a weight file, checked against the manifest. Raises WeightsError when missing or not matching."""
     path = path_of(part, weights, root)
     stat = path.stat()
-    digest = _hash(str(path), stat.st_size, stat.st_mtime_ns)
+    digest = file_hash(str(path), stat.st_size, stat.st_mtime_ns)
     expected = read_manifest(path.parent).get(path.name)
     if expected is not None and expected != digest:
         raise WeightsError(
@@ -94,8 +94,8 @@ def record(part: str, weights: str = "default", root: Path | None = None) -> str
 
 
 @lru_cache(maxsize=16)
-def _hash(path: str, size: int, mtime_ns: int) -> str:
-    """Size and time are part of the key so that a changed file is read again."""
+def file_hash(path: str, size: int, mtime_ns: int) -> str:
+    """Hex sha256 of a file; size and time are part of the key so that a changed file is read again."""
     digest = hashlib.sha256()
     with open(path, "rb") as f:
         while chunk := f.read(1 << 20):
