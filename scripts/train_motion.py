@@ -168,7 +168,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--sampler", default="{}", help="sampling settings to store with the weights, JSON fields of SamplerConfig"
     )
-    parser.add_argument("--gains", default="{}", help="sizes to store with the weights, JSON: pose (6), gaze, brows, mouth")
     parser.add_argument("--evaluate-every", type=int, default=500)
     parser.add_argument("--out", type=Path, help="write the weights here (default: nowhere)")
     return parser.parse_args()
@@ -245,8 +244,7 @@ def main() -> None:
         weights if args.features == "speech" else "",
         600 if weights == "default" else 60,
     )
-    gains = json.loads(args.gains)
-    settings = {"gains": gains, "features": args.features, "sampler": asdict(SamplerConfig(**json.loads(args.sampler)))}
+    settings = {"features": args.features, "sampler": asdict(SamplerConfig(**json.loads(args.sampler)))}
 
     def evaluate(average: MotionTransformer, step: int) -> None:
         model = MotionModel(average, pool.stats, voice, settings)

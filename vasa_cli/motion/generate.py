@@ -101,14 +101,11 @@ def sample_parts(
     motion = generate_windows(model, features, asked, seed=seed, config=config, progress=progress)
     motion -= control_offsets(curves, basis, model.stats.lids_per_gaze)
     pose, z = motion[:, :POSE], motion[:, POSE:].copy()
-    gains = model.settings.get("gains", {})
-    pose = smooth_track(pose, HEAD_SMOOTH) * np.asarray(gains.get("pose", 1.0), np.float32)
+    pose = smooth_track(pose, HEAD_SMOOTH)
     pose = HEAD_LIMIT * np.tanh(pose / HEAD_LIMIT)
     z[:, basis.blocks["gaze"]] = smooth_track(z[:, basis.blocks["gaze"]], GAZE_SMOOTH)
     for block in ("lids", "brows"):
         z[:, basis.blocks[block]] = smooth_track(z[:, basis.blocks[block]], FACE_SMOOTH)
-    for block in ("gaze", "brows", "mouth"):
-        z[:, basis.blocks[block]] *= gains.get(block, 1.0)
     z[:, basis.blocks["gaze"]] = DART_LIMIT * np.tanh(z[:, basis.blocks["gaze"]] / DART_LIMIT)
     return Parts(pose, z)
 

@@ -14,10 +14,11 @@ import torch
 from vasa_cli.motion.apply import control_offsets
 from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.transformer import Conditions, MotionConfig
+from vasa_cli.motion.windows import SamplerConfig
 from vasa_cli.training.motion_controls import random_curves
 from vasa_cli.training.motion_pool import Pool, Talk
 
-OVERLAP = 5  # frames that neighbouring windows share when they are generated (`SamplerConfig.overlap`)
+OVERLAP = SamplerConfig().overlap  # frames that neighbouring windows share when they are generated
 
 
 @dataclass(frozen=True)
