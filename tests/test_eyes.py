@@ -79,18 +79,18 @@ def test_shut_lids_show_neither_white_nor_iris(decoder: FaceDecoder, basis: Dyna
 
 
 def test_what_is_not_the_eye_stays_untouched(decoder: FaceDecoder, basis: DynamicsBasis, latent: FaceLatent) -> None:
-    layer = decoder.left_eye
     picture = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     before = picture.clone()
     with torch.inference_mode():
         z = torch.from_numpy(basis.blink_direction[None])
         head = decoder.head.pose(torch.zeros(1, 6))
         flat = decoder.on_picture(decoder.vertices(z), head)
-        layer.draw(picture, flat, torch.eye(2)[None], torch.zeros(1, 2))
+        decoder.eyes.draw(picture, flat, torch.eye(2)[None], torch.zeros(1, 2, 2))
     changed = (picture != before).any(1)[0].numpy()
-    y, x = eye_box(latent, 0, 0.55)
-    assert changed[y, x].any()
-    changed[y, x] = False
+    for eye in (0, 1):
+        y, x = eye_box(latent, eye, 0.55)
+        assert changed[y, x].any()
+        changed[y, x] = False
     assert not changed.any()
 
 

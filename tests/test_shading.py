@@ -31,7 +31,7 @@ def test_a_smile_darkens_the_fold_beside_the_nose(latent: FaceLatent, basis: Dyn
     with torch.inference_mode():
         rest, smile = decoder.person.shading(z, decoder.head.pose(torch.zeros(2, 6)))
     moved = smile - rest
-    where = decoder.person.points[decoder.person.first_front :]
+    where = decoder.person.front.points
 
     def at(a: int, b: int) -> float:
         """Mean shade in the middle between two landmarks."""

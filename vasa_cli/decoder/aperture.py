@@ -98,32 +98,40 @@ def outline_from(upper: torch.Tensor, lower: torch.Tensor, spline: torch.Tensor)
 
 @dataclass(frozen=True)
 class Patch:
-    """A window of fixed size in each frame: index (B, P) into the flattened picture, points (B, P, 2) pixel centres."""
+    """Windows of one size, as many in each picture: index (N, P) into the flattened picture, points (N, P, 2) pixel centres."""
 
     index: torch.Tensor
     points: torch.Tensor
 
     @classmethod
     def around(cls, centre: torch.Tensor, height: int, width: int, size: int) -> Patch:
-        """centre (B, 2) in pixels; the window stays inside the size x size picture."""
+        """centre (N, 2) in pixels; the windows stay inside the size x size picture."""
         height, width = min(height, size), min(width, size)
-        corner = (centre - torch.tensor([width, height], device=centre.device) / 2).round()
-        x0 = corner[:, 0].clamp(0, size - width).long()
-        y0 = corner[:, 1].clamp(0, size - height).long()
-        y, x = torch.meshgrid(
-            torch.arange(height, device=centre.device), torch.arange(width, device=centre.device), indexing="ij"
-        )
-        px, py = x0[:, None] + x.reshape(1, -1), y0[:, None] + y.reshape(1, -1)
-        return cls(py * size + px, torch.stack([px, py], -1).float() + 0.5)
+        x0, y0 = ((centre[:, i] - side / 2).round().clamp_(0, size - side).long() for i, side in ((0, width), (1, height)))
+        x = (x0[:, None] + torch.arange(width, device=centre.device))[:, None].expand(-1, height, -1)
+        y = (y0[:, None] + torch.arange(height, device=centre.device))[:, :, None]
+        points = torch.stack([x, y.expand_as(x)], 1).flatten(2).float().add_(0.5)  # (N, 2, P): coordinates apart
+        return cls((y * size + x).flatten(1), points.transpose(1, 2))
+
+    def _places(self, picture: torch.Tensor) -> torch.Tensor:
+        """(B, C, N / B * P): where the windows lie in each plane of a picture (B, C, H, W)."""
+        return self.index.view(len(picture), 1, -1).expand(-1, picture.shape[1], -1)
 
     def read(self, picture: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, C, P)."""
-        flat = picture.flatten(2)
-        return flat.gather(2, self.index[:, None].expand(-1, flat.shape[1], -1))
+        """(B, C, H, W) -> (N, C, P)."""
+        b, c = picture.shape[:2]
+        values = picture.flatten(2).gather(2, self._places(picture)).view(b, c, len(self.index) // b, -1)
+        return values.transpose(1, 2).flatten(0, 1)
+
+    def add(self, picture: torch.Tensor, values: torch.Tensor) -> None:
+        """Add (N, C, P) to a contiguous (B, C, H, W); windows of one picture may lie over each other."""
+        b, c = picture.shape[:2]
+        values = values.view(b, -1, c, values.shape[-1]).transpose(1, 2).flatten(2)
+        picture.flatten(2).scatter_add_(2, self._places(picture), values)
 
     def write(self, picture: torch.Tensor, values: torch.Tensor) -> None:
-        """Put (B, C, P) back into a contiguous (B, C, H, W)."""
-        picture.flatten(2).scatter_(2, self.index[:, None].expand(-1, picture.shape[1], -1), values)
+        """Put (B, C, P), one window a picture, back into a contiguous (B, C, H, W)."""
+        picture.flatten(2).scatter_(2, self._places(picture), values)
 
 
 def inside(opening: Opening, points: torch.Tensor, soft: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from vasa_cli.decoder.border import CALM, free_sides
+from vasa_cli.decoder.colour import to_bytes
 from vasa_cli.decoder.patches import planes
-from vasa_cli.decoder.render import FaceDecoder, Ground, to_bytes
+from vasa_cli.decoder.render import FaceDecoder, Ground
 from vasa_cli.motion.track import MotionTrack
 from vasa_cli.portrait.latent import SIZE, TEXTURE, FaceLatent
 
@@ -73,11 +74,15 @@ class Canvas:
 
     def frames(self, decoder: FaceDecoder, track: MotionTrack, batch: int = 1) -> Iterator[np.ndarray]:
         """Yield (B, H, W, 3 or 4) uint8. The decoder is one of this face with paste=True and size `decoded`."""
-        for pictures in decoder.pictures(track, batch, self.ground):
-            part = to_bytes(self._blend(_resized(pictures, self.side)[:, :, : self.seen_h, : self.seen_w])).cpu().numpy()
+        for block in decoder.finished(track, batch, self.ground, self._part_of):
+            part = block.cpu().numpy()
             out = np.repeat(self.still[None], len(part), axis=0)
             out[:, self.y : self.y + self.seen_h, self.x : self.x + self.seen_w] = part
             yield out
+
+    def _part_of(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Decoded crops (B, C, decoded, decoded) -> the still picture's part with them in it, (B, h, w, C) uint8."""
+        return to_bytes(self._blend(_resized(pictures, self.side)[:, :, : self.seen_h, : self.seen_w]))
 
     def _blend(self, head: torch.Tensor) -> torch.Tensor:
         """Head (B, C, h, w) into the still picture's part."""

@@ -20,6 +20,12 @@ def look_up(texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
     return F.grid_sample(texture.expand(b, -1, -1, -1), uv[:, :, None], padding_mode="border", align_corners=False)[..., 0]
 
 
+def over(below: torch.Tensor, layer: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """A small RGBA layer (B, 4, h, w), looked up at (B, 2, P) in -1..1, over colours (B, 3, P)."""
+    seen = look_up(layer, at.transpose(1, 2))
+    return torch.lerp(below, seen[:, :3], seen[:, 3:] * (at.abs().amax(1, keepdim=True) < 1))
+
+
 def ramp(x: torch.Tensor, lo: float, hi: float) -> torch.Tensor:
     """0 up to lo, 1 from hi on, a smooth step between."""
     t = ((x - lo) / (hi - lo)).clamp(0, 1)

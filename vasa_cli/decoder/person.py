@@ -6,6 +6,8 @@ turns away from the viewer; were face and ear one sheet, the flow between them w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from math import ceil, gcd
 
 import numpy as np
@@ -13,43 +15,41 @@ import torch
 import torch.nn.functional as F
 
 from vasa_cli.decoder import regions
-from vasa_cli.decoder.field import grid_points, thin_plate_weights
+from vasa_cli.decoder.cover import Box, boxes, hidden_cells, near_cover, silhouette
+from vasa_cli.decoder.field import grid_points
 from vasa_cli.decoder.geometry import HeadModel, HeadPose
 from vasa_cli.decoder.patches import planes
 from vasa_cli.decoder.rigid import glasses_zone
 from vasa_cli.decoder.shading import Shading, face_plane
+from vasa_cli.decoder.sheet import Sheet
+from vasa_cli.decoder.skin import REACH, SkinField, neighbours_first, patterns, skin_weights
 from vasa_cli.decoder.splat import fill, splat
 from vasa_cli.motion.basis import DynamicsBasis
-from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.latent import GRID, SIZE, FaceLatent
 
-SHARPNESS = 10.0  # of visibility: a surface 0.1 IOD nearer hides the one behind by e^1
-REACH = 1.75  # facial displacement dies out at this multiple of the face outline
-_STILL_RINGS = (1.42, 1.75, 2.3)  # multiples of the outline where the skin stands still relative to the head
+BEHIND = 192  # cells a side of the flow behind the face, which is smoother than the face's own
 SEAM = 8.0  # crop pixels inside the crop's border at which the surroundings begin
 _BLOCK = 16  # cells; the face's window starts and ends at multiples of it
+_RANKS = (16, 24)  # of the skin's weights behind and on the face: errors of hundredths of a pixel
+_UNIT = 2 / SIZE  # crop pixels -> the -1..1 of grid_sample
 
 
-def near_cover(coverage: torch.Tensor, reach: int = 3) -> torch.Tensor:
-    """Where anything fell, gaps of a mouth's size closed: (B, 1, H, W) -> (B, 1, H/4, W/4). Beyond it the filled flow would
-    repeat ears and hair."""
-    hit = F.max_pool2d((coverage > 0.02).float(), 4)
-    grown = F.max_pool2d(F.pad(hit, (reach,) * 4, mode="replicate"), 2 * reach + 1, 1)
-    return 1 - F.max_pool2d(F.pad(1 - grown, (reach,) * 4, mode="replicate"), 2 * reach + 1, 1)
+@dataclass(frozen=True)
+class Front:
+    """The face's sheet over a window of cells from (x0, y0). planes (B, 4, h, w): place in the photo (two, -1..1), how far the
+    cell belongs to the face, factor of shade."""
 
+    x0: int
+    y0: int
+    planes: torch.Tensor
 
-def _silhouette(coverage: torch.Tensor) -> torch.Tensor:
-    """(B, 1, H, W) 0..1, smooth over a cell at the outline: where the front sheet is. Openings count as covered: places from
-    which no straight way along a row or a column leads out."""
-    free = 1 - F.max_pool2d((coverage > 0.02).float(), 3, 1, 1)
-    ways = [free.cumprod(d) for d in (2, 3)] + [free.flip(d).cumprod(d).flip(d) for d in (2, 3)]
-    outside = torch.stack(ways).amax(0)
-    deep = 1 - F.max_pool2d(F.pad(outside, (2,) * 4, value=1.0), 5, 1)  # the outline itself is drawn by what really fell there
-    return F.avg_pool2d(torch.maximum((coverage * 3).clamp(0, 1), deep), 3, 1, 1)
+    def hidden(self, frame: int) -> torch.Tensor:
+        """(NEAR, NEAR) bool: what the face of this frame hides."""
+        return hidden_cells(self.planes[frame, 2] >= 0.75, self.x0, self.y0)  # see PersonLayer._draw_front
 
 
 def _resize(planes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    return F.interpolate(planes.contiguous(), size=size, mode="bilinear", align_corners=False)
+    return F.interpolate(planes, size=size, mode="bilinear", align_corners=False)
 
 
 class PersonLayer(torch.nn.Module):
@@ -57,44 +57,32 @@ class PersonLayer(torch.nn.Module):
 
     texture: torch.Tensor
     surround: torch.Tensor
-    points: torch.Tensor
-    canonical: torch.Tensor
-    follow: torch.Tensor
     ramp: torch.Tensor
-    skin: torch.Tensor
-    weights: torch.Tensor
     cells: torch.Tensor
+    coarse: torch.Tensor
 
-    def __init__(self, face: FaceLatent, head: HeadModel, basis: DynamicsBasis) -> None:
+    def __init__(self, face: FaceLatent, head: HeadModel, basis: DynamicsBasis, samples: torch.Tensor) -> None:
+        """samples (M, 468, 3): how vertices move in typical frames, canonical."""
         super().__init__()
         self.head = head
         texture = torch.from_numpy(np.ascontiguousarray(face.person.transpose(2, 0, 1))).float() / 255
         self.register_buffer("texture", texture[None])  # (1, 4, T, T)
         self.register_buffer("surround", planes(face.surround))  # (1, 4, h, w)
-        ramp = torch.from_numpy(regions.face_ramp(face.landmarks)).reshape(-1)
+        moves = patterns(samples)
+        ramp = torch.from_numpy(regions.face_ramp(face.landmarks))
         keep = self._source_cells(face)
-        rim, border = (torch.from_numpy(a) for a in regions.beyond_border(self._matte(face)[0, 0].numpy()))
-        # beyond the border, behind only, both sheets, front only: each sheet is one slice
-        behind, front = keep & (ramp < 1), keep & (ramp > 0)
-        order = torch.cat([border, *(torch.nonzero(m)[:, 0] for m in (behind & ~front, behind & front, front & ~behind))])
-        self.n_behind, self.first_front = len(rim) + int(behind.sum()), len(rim) + int((behind & ~front).sum())
-        points = torch.cat([rim, grid_points(GRID, SIZE)[order[len(rim) :]]])  # (N, 2)
-        z = torch.from_numpy(face.depth).reshape(-1)[order]
-        posed = torch.cat([points, z[:, None]], 1)
-        canonical = (posed - torch.from_numpy(face.translation)) @ torch.from_numpy(face.rotation) / float(face.scale)
-        self.register_buffer("points", points)
-        self.register_buffer("canonical", canonical)
-        self.register_buffer("follow", torch.from_numpy(face.follow).reshape(-1)[order])
-        self.register_buffer("ramp", ramp[order[self.first_front :]])
-        skin, weights = self._skin_weights(face, points, order, len(rim))
-        self.register_buffer("skin", skin)  # (S,) indices into points
-        moves = 1 - torch.from_numpy(glasses_zone(face, points[skin].numpy()))
-        self.register_buffer("weights", weights * moves[:, None])  # (S, 468)
-        front_skin = skin >= self.first_front
-        place = face_plane(face, points[skin[front_skin]], weights[front_skin], basis.mean_shape)
+        self.behind = self._behind_sheet(face, keep & (ramp < 1), moves)
+        self.front, place = self._front_sheet(face, keep & (ramp > 0), moves, basis)
+        x, y = (self.front.points * (GRID / SIZE)).long().unbind(-1)
+        self.register_buffer("ramp", ramp[y, x])
         self.shading = Shading(face, basis, place)
-        cells = grid_points(GRID, SIZE).T.reshape(1, 2, GRID, GRID)
-        self.register_buffer("cells", cells)
+        self.register_buffer("cells", self._places(GRID))
+        self.register_buffer("coarse", self._places(BEHIND))
+
+    @staticmethod
+    def _places(cells: int) -> torch.Tensor:
+        """(1, 2, cells, cells): centres, -1..1."""
+        return (grid_points(cells, SIZE).T.reshape(1, 2, cells, cells) * _UNIT - 1).contiguous()
 
     @staticmethod
     def _matte(face: FaceLatent) -> torch.Tensor:
@@ -103,83 +91,138 @@ class PersonLayer(torch.nn.Module):
 
     @staticmethod
     def _source_cells(face: FaceLatent) -> torch.Tensor:
-        """Cells of the photo that are splatted: the person, a margin around the edge so that the flow goes on, no openings."""
+        """(GRID, GRID) bool, cells of the photo that are splatted: the person, a margin around the edge so that the flow goes
+        on, no openings."""
         near = F.max_pool2d(PersonLayer._matte(face), 21, 1, 10)[0, 0] > 0.02
-        return (near & ~torch.from_numpy(regions.apertures(face.landmarks))).reshape(-1)
+        return near & ~torch.from_numpy(regions.apertures(face.landmarks))
 
     @staticmethod
-    def _skin_weights(
-        face: FaceLatent, points: torch.Tensor, cells: torch.Tensor, start: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Thin-plate weights of the places that facial dynamics move (of points (N, 2), in cells (N,), from `start` on); skin
-        above a slit ignores what is below it and vice versa."""
-        inside = torch.from_numpy(regions.mask_inside(regions.scaled_outline(face.landmarks, REACH))).reshape(-1)[cells]
-        inside[:start] = False
-        skin = torch.nonzero(inside)[:, 0]
-        below = torch.from_numpy(regions.seam_side(face.landmarks))[cells]
-        still = np.concatenate([regions.scaled_outline(face.landmarks, r)[::2] for r in _STILL_RINGS])
-        unit = float(face.scale) * 2
-        weights = torch.zeros(len(skin), top.N_SKIN)
-        for side, ignored in ((False, top.BELOW_SLITS), (True, top.ABOVE_SLITS)):
-            used = [i for i in range(top.N_SKIN) if i not in ignored]
-            nodes = torch.from_numpy(np.concatenate([face.landmarks[used, :2], still]).astype(np.float32))
-            rows = torch.nonzero(below[skin] == side)[:, 0]
-            w = thin_plate_weights(nodes / unit, points[skin[rows]] / unit, 1e-4)
-            full = torch.zeros(len(rows), top.N_SKIN)
-            full[:, used] = w[:, : len(used)]
-            weights[rows] = full
-        return skin, weights
+    def _behind_sheet(face: FaceLatent, mask: torch.Tensor, moves: torch.Tensor) -> Sheet:
+        """Hair, ears, neck, shoulders, on the BEHIND grid, and what goes on beyond the border of the crop."""
+        rim, border = (torch.from_numpy(a) for a in regions.beyond_border(PersonLayer._matte(face)[0, 0].numpy()))
+        depth, follow = torch.from_numpy(face.depth), torch.from_numpy(face.follow)
+        kept, *maps = _resize(torch.stack([mask.float(), depth, follow])[None], (BEHIND, BEHIND))[0].flatten(1)
+        cells = torch.nonzero(kept >= 0.5)[:, 0]
+        points = grid_points(BEHIND, SIZE)[cells]
+        inside, below = PersonLayer._at_cells(face, points)
+        order = torch.cat([torch.nonzero(~inside)[:, 0], torch.nonzero(inside)[:, 0]])
+        still = len(order) - int(inside.sum())
+        order[still:] = order[still:][neighbours_first(points[order[still:]], below[order[still:]], SIZE / BEHIND)]
+        skin = order[still:]
+        weights = skin_weights(face, points[skin], below[skin])
+        weights *= 1 - torch.from_numpy(glasses_zone(face, points[skin].numpy()))[:, None]
+        z, along = (torch.cat([m.reshape(-1)[border], v[cells[order]]]) for m, v in zip((depth, follow), maps, strict=True))
+        return Sheet(face, torch.cat([rim, points[order]]), z, along, SkinField(weights, moves, _RANKS[0]))
 
-    def place(self, displacement: torch.Tensor, pose: HeadPose) -> tuple[torch.Tensor, torch.Tensor]:
-        """displacement (B, 468, 3) of the vertices against the photo, canonical -> where each source cell goes, (B, N, 2) crop
-        pixels, and how near it is there (B, N)."""
-        moved = self.canonical.expand(len(displacement), -1, -1).clone()  # (B, N, 3)
-        moved[:, self.skin] += torch.einsum("sn,bnc->bsc", self.weights, displacement)
-        placed = self.head.place(moved, pose)  # (B, N, 3)
-        at = self.head.carry(self.points, placed[..., :2], self.follow[:, None], pose)
-        nearness = -SHARPNESS * (placed[..., 2] - pose.translation[:, 2:]) / self.head.scale
-        return at, nearness.clamp(-20, 20)
+    @staticmethod
+    def _front_sheet(
+        face: FaceLatent, mask: torch.Tensor, moves: torch.Tensor, basis: DynamicsBasis
+    ) -> tuple[Sheet, torch.Tensor]:
+        """The face, and where its places lie on the mean face (N, 2) IOD."""
+        cells = torch.nonzero(mask.reshape(-1))[:, 0]
+        points = grid_points(GRID, SIZE)[cells]
+        below = PersonLayer._at_cells(face, points)[1]
+        order = neighbours_first(points, below, SIZE / GRID)
+        points, cells = points[order], cells[order]
+        weights = skin_weights(face, points, below[order])
+        place = face_plane(face, points, weights, basis.mean_shape)
+        weights *= 1 - torch.from_numpy(glasses_zone(face, points.numpy()))[:, None]
+        depth, follow = (torch.from_numpy(m).reshape(-1)[cells] for m in (face.depth, face.follow))
+        return Sheet(face, points, depth, follow, SkinField(weights, moves, _RANKS[1])), place
+
+    @staticmethod
+    def _at_cells(face: FaceLatent, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N,) bool each: places (N, 2) that facial dynamics move, and those below their slit."""
+        x, y = (points * (GRID / SIZE)).long().clamp(0, GRID - 1).unbind(-1)
+        inside = torch.from_numpy(regions.mask_inside(regions.scaled_outline(face.landmarks, REACH)))
+        below = torch.from_numpy(regions.seam_side(face.landmarks)).view(GRID, GRID)
+        return inside[y, x], below[y, x]
+
+    def halve(self, dtype: torch.dtype) -> None:
+        """Keep the skin's weights, the only large products of a frame, in another precision. Coordinates stay float32."""
+        self.behind.field.to(dtype)
+        self.front.field.to(dtype)
 
     def forward(self, displacement: torch.Tensor, dynamics: torch.Tensor, pose: HeadPose, size: int) -> torch.Tensor:
         """displacement (B, 468, 3) of the vertices against the photo, dynamics (B, K) -> (B, 4, size, size) colour and matte,
         0..1, not premultiplied."""
-        at, nearness = self.place(displacement, pose)
-        back = self.points - at
-        rgba = self._behind(at[:, : self.n_behind], back[:, : self.n_behind], nearness[:, : self.n_behind], pose, size)
-        front = slice(self.first_front, None)
-        shade = self.shading(dynamics, pose)
-        value = torch.cat([back[:, front], self.ramp.expand(len(back), -1)[..., None], shade[..., None]], -1)
-        self._draw_front(rgba, at[:, front], value, nearness[:, front])
+        rgba = self.texture.new_empty(len(displacement), 4, size, size)
+        for i, (y0, y1, x0, x1), piece in self._behind(displacement, pose, size, None):
+            rgba[i : i + len(piece), :, y0:y1, x0:x1] = piece
+        front = self._front(displacement, dynamics, pose, size)
+        if front is not None:
+            self._draw_front(rgba, front)
         return rgba
 
-    def _behind(self, at: torch.Tensor, back: torch.Tensor, nearness: torch.Tensor, pose: HeadPose, size: int) -> torch.Tensor:
-        """Hair, ears, neck, shoulders: (B, 4, size, size)."""
-        flow, coverage = splat(at * (GRID / SIZE), back, nearness, (GRID, GRID))
-        rgba = self._sample(_resize(self.cells + fill(flow, coverage), (size, size)))
-        rgba[:, 3:] *= _resize(near_cover(coverage), (size, size))
+    def draw(self, below: torch.Tensor, displacement: torch.Tensor, dynamics: torch.Tensor, pose: HeadPose) -> torch.Tensor:
+        """The person over a ground (1, 3, S, S) -> (B, 3, S, S). Looks only where there is something, on the CPU."""
+        size = below.shape[-1]
+        picture = below.expand(len(displacement), -1, -1, -1).clone()
+        front = self._front(displacement, dynamics, pose, size)
+        for i, (y0, y1, x0, x1), piece in self._behind(displacement, pose, size, front):
+            part, ground = picture[i : i + len(piece), :, y0:y1, x0:x1], below[:, :, y0:y1, x0:x1]
+            torch.lerp(ground.expand_as(part), piece[:, :3], piece[:, 3:], out=part)
+        if front is not None:
+            self._draw_front(picture, front)
+        return picture
+
+    def _behind(
+        self, displacement: torch.Tensor, pose: HeadPose, size: int, front: Front | None
+    ) -> Iterator[tuple[int, Box, torch.Tensor]]:
+        """Hair, ears, neck, shoulders, piece by piece: first frame, place in a picture of this size, (n, 4, h, w) colour and
+        matte. A later piece replaces an earlier one. With `front`, only what can be seen of them."""
+        grid, near = self._flow_behind(displacement, pose, size)
+        matte = _resize(near.float(), (size, size))
+        if front is None or grid.is_cuda:
+            yield 0, (0, size, 0, size), self._piece(grid, matte, (0, size, 0, size))
+        else:
+            for i in range(len(grid)):
+                for box in boxes(near[i, 0], front.hidden(i), size):
+                    yield i, box, self._piece(grid[i : i + 1], matte[i : i + 1], box)
         if self.head.border is None and bool((pose.zoom < 0.999).any()):
-            self._draw_surround(rgba, pose)
+            for box in self._border_strips(pose, size):
+                yield 0, box, self._with_surround(self._piece(grid, matte, box), box, pose, size)
+
+    def _flow_behind(self, displacement: torch.Tensor, pose: HeadPose, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where in the photo each pixel of the sheet behind the face comes from (B, 2, size, size), -1..1, and where there is
+        anything of it (B, 1, NEAR, NEAR) bool."""
+        at, nearness = self.behind.place(displacement, self.head, pose)
+        flow, coverage = splat(at * (BEHIND / SIZE), (self.behind.points - at) * _UNIT, nearness, (BEHIND, BEHIND))
+        return _resize(self.coarse + fill(flow, coverage), (size, size)), near_cover(coverage)
+
+    def _piece(self, grid: torch.Tensor, matte: torch.Tensor, box: Box) -> torch.Tensor:
+        y0, y1, x0, x1 = box
+        rgba = self._sample(self.texture, grid[:, :, y0:y1, x0:x1])
+        rgba[:, 3:] *= matte[:, :, y0:y1, x0:x1]
         return rgba
 
-    def _draw_front(self, rgba: torch.Tensor, at: torch.Tensor, value: torch.Tensor, nearness: torch.Tensor) -> None:
-        """The face, over `rgba` (B, 4, S, S). value (B, N, 4): the way back, how far the cell belongs to the face, shade."""
-        size = rgba.shape[-1]
+    def _front(self, displacement: torch.Tensor, dynamics: torch.Tensor, pose: HeadPose, size: int) -> Front | None:
+        at, nearness = self.front.place(displacement, self.head, pose)
         x0, y0, x1, y1 = self._window(at, size)
         if x1 <= x0 or y1 <= y0:
-            return
+            return None
+        way = ((self.front.points - at) * _UNIT).transpose(1, 2)
+        value = torch.cat([way, self.ramp.expand(len(at), 1, -1), self.shading(dynamics, pose)[:, None]], 1)
         origin = torch.tensor([x0, y0], dtype=at.dtype, device=at.device)
-        flow, coverage = splat(at * (GRID / SIZE) - origin, value, nearness, (y1 - y0, x1 - x0))
+        flow, coverage = splat(at * (GRID / SIZE) - origin, value.transpose(1, 2), nearness, (y1 - y0, x1 - x0))
         sheet = fill(flow, coverage, 4)  # blocks of the same places whatever the window, so that no frame depends on its batch
         sheet[:, :2] += self.cells[:, :, y0:y1, x0:x1]
-        sheet[:, 2:3] *= _silhouette(coverage)
-        k = size / GRID
-        left, upper, right, lower = (round(v * k) for v in (x0, y0, x1, y1))
-        sheet = _resize(sheet, (lower - upper, right - left))
-        face = self._sample(sheet[:, :2])
-        part = rgba[:, :, upper:lower, left:right]
-        cover = ((sheet[:, 2:3] - 0.5) * 2 + 0.5).clamp(0, 1)  # not the matte, which frays where a hidden cheek is drawn out
-        part[:, :3].lerp_((face[:, :3] * torch.exp(sheet[:, 3:])).clamp_max(1), cover)
-        part[:, 3:].lerp_(torch.ones_like(cover), cover)
+        sheet[:, 2:3] *= silhouette(coverage)
+        sheet[:, 3:].exp_()
+        return Front(x0, y0, sheet)
+
+    def _draw_front(self, picture: torch.Tensor, front: Front) -> None:
+        """The face, over a picture (B, 3, S, S), or (B, 4, S, S) with a matte."""
+        k = picture.shape[-1] / GRID
+        h, w = front.planes.shape[2:]
+        left, upper, right, lower = (round(v * k) for v in (front.x0, front.y0, front.x0 + w, front.y0 + h))
+        sheet = _resize(front.planes, (lower - upper, right - left))
+        face = self._sample(self.texture[:, :3], sheet[:, :2])
+        part = picture[:, :, upper:lower, left:right]
+        cover = sheet[:, 2:3].mul_(2).sub_(0.5).clamp_(0, 1)  # not the matte, which frays where a hidden cheek is drawn out
+        part[:, :3].lerp_(face.mul_(sheet[:, 3:]).clamp_max_(1), cover)
+        if part.shape[1] == 4:
+            part[:, 3:].lerp_(torch.ones_like(cover), cover)
 
     @staticmethod
     def _window(at: torch.Tensor, size: int) -> tuple[int, int, int, int]:
@@ -190,28 +233,26 @@ class PersonLayer(torch.nn.Module):
         ends = torch.cat([low.floor(), high.ceil()]).mul(step).clamp(0, GRID).int().tolist()
         return ends[0], ends[1], ends[2], ends[3]
 
-    def _sample(self, source: torch.Tensor) -> torch.Tensor:
-        """The photo's layer at source (B, 2, H, W) crop pixels -> (B, 4, H, W)."""
-        grid = (source / (SIZE / 2) - 1).permute(0, 2, 3, 1)
-        texture = self.texture.expand(len(grid), -1, -1, -1)
-        return F.grid_sample(texture, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    @staticmethod
+    def _sample(texture: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+        """The photo's layer (1, C, T, T) at place (B, 2, H, W), -1..1 -> (B, C, H, W)."""
+        texture = texture.expand(len(place), -1, -1, -1)
+        return F.grid_sample(texture, place.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=False)
 
-    def _draw_surround(self, rgba: torch.Tensor, pose: HeadPose) -> None:
-        """Where a person farther away shows what the crop's border cut off: that part of the photo, into rgba (B, 4, S, S)."""
-        k, zoom = rgba.shape[-1] / SIZE, pose.zoom[:, None, None, None]
+    def _with_surround(self, rgba: torch.Tensor, box: Box, pose: HeadPose, size: int) -> torch.Tensor:
+        """Where a person farther away shows what the crop's border cut off: that part of the photo, into a piece of the
+        picture."""
+        k, zoom, (y0, y1, x0, x1) = size / SIZE, pose.zoom[:, None, None, None], box
         anchor = pose.anchor[None, :, None, None]
-        for y0, y1, x0, x1 in self._border_strips(pose, rgba.shape[-1]):
-            y, x = ((torch.arange(a, b, device=rgba.device) + 0.5) / k for a, b in ((y0, y1), (x0, x1)))
-            cells = torch.stack(torch.meshgrid(x, y, indexing="xy"))[None]  # (1, 2, h, w) crop pixels
-            place = anchor + (cells - anchor) / zoom
-            outside = ((place - SIZE / 2).abs().amax(1, keepdim=True) - (SIZE / 2 - SEAM)).div(6).clamp(0, 1) * (zoom < 0.999)
-            grid = ((place + SIZE / 2) / SIZE - 1).permute(0, 2, 3, 1)
-            there = F.grid_sample(self.surround.expand(len(grid), -1, -1, -1), grid, padding_mode="border", align_corners=False)
-            rgba[:, :, y0:y1, x0:x1].lerp_(there, outside)
+        y, x = ((torch.arange(a, b, device=rgba.device) + 0.5) / k for a, b in ((y0, y1), (x0, x1)))
+        cells = torch.stack(torch.meshgrid(x, y, indexing="xy"))[None]  # (1, 2, h, w) crop pixels
+        place = anchor + (cells - anchor) / zoom
+        outside = ((place - SIZE / 2).abs().amax(1, keepdim=True) - (SIZE / 2 - SEAM)).div(6).clamp(0, 1) * (zoom < 0.999)
+        return rgba.lerp_(self._sample(self.surround, (place + SIZE / 2) / SIZE - 1), outside)
 
     @staticmethod
-    def _border_strips(pose: HeadPose, size: int) -> list[tuple[int, int, int, int]]:
-        """Rows and columns (y0, y1, x0, x1) of a picture of this size around the crop as it lies in the farthest frame."""
+    def _border_strips(pose: HeadPose, size: int) -> list[Box]:
+        """Rows and columns of a picture of this size around the crop as it lies in the farthest frame."""
         z, k = float(pose.zoom.min()), size / SIZE
         (ax, ay), near, far = pose.anchor.tolist(), SEAM, SIZE - SEAM
         x0, y0 = (min(max(ceil((a + (near - a) * z) * k) + 1, 0), size) for a in (ax, ay))

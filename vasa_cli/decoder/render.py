@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -10,17 +10,22 @@ import torch
 import torch.nn.functional as F
 
 from vasa_cli.decoder.border import StillBorder
+from vasa_cli.decoder.colour import to_bytes, to_yuv420
 from vasa_cli.decoder.eye_layer import EyeLayer
 from vasa_cli.decoder.gaps import Apertures
 from vasa_cli.decoder.geometry import HeadModel, HeadPose
 from vasa_cli.decoder.mouth_layer import MouthLayer
 from vasa_cli.decoder.person import PersonLayer
 from vasa_cli.decoder.refiner import Refiner
+from vasa_cli.decoder.workers import Workers
 from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.track import MotionTrack
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.latent import SIZE, FaceLatent
 
+_TYPICAL = 200  # expressions that say how skin moves
+
+Pixels = Literal["rgb24", "yuv420p"]
 Ground = Literal["plate"] | torch.Tensor | None  # what lies behind the person
 
 
@@ -38,6 +43,7 @@ class FaceDecoder(torch.nn.Module):
     rest_rotation: torch.Tensor
     plate: torch.Tensor
     landmarks: torch.Tensor
+    irises: torch.Tensor
     inwards: torch.Tensor
 
     def __init__(
@@ -58,17 +64,19 @@ class FaceDecoder(torch.nn.Module):
             neutral, torch.from_numpy(face.pose), float(face.scale), torch.from_numpy(face.translation), face.cut_above,
             StillBorder(face) if paste else None,
         )  # fmt: skip
-        self.person = PersonLayer(face, self.head, self.basis)
         self.apertures = Apertures(neutral)
-        self.left_eye, self.right_eye = EyeLayer(face, 0), EyeLayer(face, 1)
+        self.eyes = EyeLayer(face)
         self.mouth = MouthLayer(face, size)
         directions = torch.from_numpy(self.basis.directions.astype(np.float32)).clone()
         directions[self.basis.blocks["lids"]] *= self.basis.lid_scale(face.neutral)
         self.register_buffer("neutral", neutral)
+        ends = [(top.IRIS[e][0], top.LID_UPPER[e][0], top.LID_UPPER[e][-1]) for e in (0, 1)]
+        self.register_buffer("irises", torch.tensor(ends))  # (2, 3) with the corners of the eyes
         self.register_buffer("inwards", torch.from_numpy(self.basis.vergence_direction.astype(np.float32)))  # (478, 3)
         self.register_buffer("directions", directions)  # (K, 478, 3), lids scaled to this person
         photo = (face.landmarks - face.translation) @ face.rotation / float(face.scale)
         self.register_buffer("photo_shape", torch.from_numpy(photo.astype(np.float32)))
+        self.person = PersonLayer(face, self.head, self.basis, self._typical_moves())
         self.register_buffer("rest_rotation", torch.from_numpy(face.rotation))
         self.register_buffer("landmarks", torch.from_numpy(np.ascontiguousarray(face.landmarks[:, :2])))
         plate = torch.from_numpy(np.ascontiguousarray(face.plate.transpose(2, 0, 1))).float()[None] / 255
@@ -77,11 +85,19 @@ class FaceDecoder(torch.nn.Module):
         self.register_buffer("plate", plate)
         self.to(device)
         self.device = torch.device(device)
+        self.workers = Workers()
         self.refiner: Refiner | None = None
-        self.dense = getattr(torch, dtype) if self.device.type == "cuda" else torch.float32
+        if self.device.type == "cuda":
+            self.person.halve(getattr(torch, dtype))
         self.eval()
         if refine:
             self._use(refine if isinstance(refine, Refiner) else Refiner.load(), face)
+
+    def _typical_moves(self) -> torch.Tensor:
+        """(M, 468, 3): displacements against the photo in expressions drawn at random, canonical."""
+        random = np.random.default_rng(0).standard_normal((_TYPICAL, self.basis.size))
+        shape = self.vertices(torch.from_numpy((random * self.basis.std * 1.5).astype(np.float32)))
+        return (shape - self.photo_shape)[:, : top.N_SKIN]
 
     def _use(self, refiner: Refiner, face: FaceLatent) -> None:
         """Let the refiner see the face as in the photo, and go over every frame from now on."""
@@ -112,18 +128,19 @@ class FaceDecoder(torch.nn.Module):
         shape = self.vertices(dynamics)  # (B, 478, 3)
         if vergence is not None:
             shape = shape + vergence[:, None, None] * self.inwards
-        with torch.autocast(self.device.type, dtype=self.dense, enabled=self.dense != torch.float32):
-            layer = self.person((shape - self.photo_shape)[:, : top.N_SKIN].float(), dynamics, head, self.size).float()
-        colour, alpha = layer[:, :3], layer[:, 3:]
-        below = colour if ground is None else self.plate if isinstance(ground, str) else ground
-        picture = torch.lerp(below.expand_as(colour), colour, alpha).contiguous()
+        moved = (shape - self.photo_shape)[:, : top.N_SKIN]
+        clear = None
+        if ground is None:
+            clear = self.person(moved, dynamics, head, self.size)
+            picture = clear[:, :3].contiguous()
+        else:
+            picture = self.person.draw(self.plate if isinstance(ground, str) else ground, moved, dynamics, head)
         flat = self.on_picture(shape, head) * k  # (B, 478, 2) pixels
         to_rest = torch.linalg.inv(self.head.plane_maps(self.rest_rotation, head)) / k  # (B, 2, 2)
-        for eye in (self.left_eye, self.right_eye):
-            eye.draw(picture, flat, to_rest, self._iris_shift(shape, eye.eye))
+        self.eyes.draw(picture, flat, to_rest, self._iris_shift(shape))
         self.mouth.draw(picture, flat, shape, head, tongue)
         # what was drawn on the face hides what is behind it
-        matte = torch.where((picture != colour).any(1, keepdim=True), 1.0, alpha) if ground is None else None
+        matte = None if clear is None else torch.where((picture != clear[:, :3]).any(1, keepdim=True), 1.0, clear[:, 3:])
         if self.refiner is not None:
             self.refiner(picture, flat, shape, head, self.head.scale * k)
         return picture if matte is None else torch.cat([picture, matte], 1)
@@ -133,41 +150,49 @@ class FaceDecoder(torch.nn.Module):
         flat = head.zoomed(self.head.place(shape, head)[..., :2])
         return flat if self.head.border is None else self.head.border.settle(self.landmarks, flat)
 
-    def _iris_shift(self, shape: torch.Tensor, eye: int) -> torch.Tensor:
-        """(B, 2): how far the iris has moved in the eye since the photo, in photo crop pixels."""
-        corners = [top.LID_UPPER[eye][0], top.LID_UPPER[eye][-1]]
-        iris = top.IRIS[eye][0]
-        now = shape[:, iris] - shape[:, corners].mean(1)
-        then = self.photo_shape[iris] - self.photo_shape[corners].mean(0)
-        return ((now - then) @ self.rest_rotation.T)[:, :2] * self.head.scale
+    def _iris_shift(self, shape: torch.Tensor) -> torch.Tensor:
+        """(B, 2, 2): how far the irises have moved in the eyes since the photo, in photo crop pixels."""
+        now, then = (v[:, self.irises] for v in (shape, self.photo_shape[None]))  # (B, 2, 3, 3)
+        shift = (now - then)[:, :, 0] - (now - then)[:, :, 1:].mean(2)
+        return (shift @ self.rest_rotation.T)[..., :2] * self.head.scale
 
     @torch.inference_mode()
-    def frames(self, track: MotionTrack, batch: int = 8, ground: Ground = "plate") -> Iterator[np.ndarray]:
-        """Yield (B, size, size, 3) uint8 RGB, or RGBA where `ground` is None, at most `batch` frames at a time."""
-        for picture in self.pictures(track, batch, ground):
-            yield to_bytes(picture).cpu().numpy()
+    def frames(
+        self, track: MotionTrack, batch: int = 8, ground: Ground = "plate", pixels: Pixels = "rgb24"
+    ) -> Iterator[np.ndarray]:
+        """Yield uint8 frames, at most `batch` at a time: (B, size, size, 3) RGB, or RGBA where `ground` is None; with pixels
+        "yuv420p" (B, size * 3 // 2, size), see `colour.to_yuv420`. Raises ValueError for transparent or odd yuv420p."""
+        if pixels == "yuv420p" and (ground is None or self.size % 2):
+            raise ValueError("yuv420p has no transparency, and needs an even size")
+        for block in self.finished(track, batch, ground, to_yuv420 if pixels == "yuv420p" else to_bytes):
+            yield block.cpu().numpy()
 
-    @torch.inference_mode()
     def pictures(self, track: MotionTrack, batch: int = 8, ground: Ground = "plate") -> Iterator[torch.Tensor]:
         """`forward` over a whole track, at most `batch` frames at a time; memory does not grow with the track."""
+        return self.finished(track, batch, ground, lambda picture: picture)
+
+    @torch.inference_mode()
+    def finished(
+        self, track: MotionTrack, batch: int, ground: Ground, finish: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Iterator[torch.Tensor]:
+        """finish(`forward`) over a whole track. finish: (B, C, size, size) -> (B, ...), for any B. On the CPU frames are computed
+        one by one (`workers`), so that they are the same bit for bit in any batch and on any number of threads."""
         if track.dynamics.shape[1] != len(self.directions):
             raise ValueError(
                 f"the motion has {track.dynamics.shape[1]} dynamics, this model {len(self.directions)}; generate it again"
             )
-        for start in range(0, len(track), batch):
-            pose = torch.from_numpy(np.ascontiguousarray(track.pose[start : start + batch])).float().to(self.device)
-            dynamics = torch.from_numpy(np.ascontiguousarray(track.dynamics[start : start + batch])).float().to(self.device)
-            part = track.select(slice(start, start + batch))
-            tongue, vergence = (
-                None if values is None else torch.from_numpy(values).to(self.device) for values in (part.tongue, part.vergence)
+
+        @torch.inference_mode()
+        def some(part: MotionTrack) -> torch.Tensor:
+            pose, dynamics, tongue, vergence = (
+                None if values is None else torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self.device)
+                for values in (part.pose, part.dynamics, part.tongue, part.vergence)
             )
-            yield self.forward(pose, dynamics, ground, tongue, vergence)
+            assert pose is not None and dynamics is not None
+            return finish(self.forward(pose, dynamics, ground, tongue, vergence))
 
-
-def to_bytes(picture: torch.Tensor) -> torch.Tensor:
-    """(B, C, H, W) 0..1 -> (B, H, W, C) uint8."""
-    planes = (picture * 255).add_(0.5).clamp_(0, 255).to(torch.uint8)
-    out = planes.new_empty(planes.shape[0], planes.shape[2], planes.shape[3], planes.shape[1])
-    for c in range(planes.shape[1]):  # a third faster than a permuted copy
-        out[..., c] = planes[:, c]
-    return out
+        step = 1 if self.device.type == "cpu" else batch
+        for start in range(0, len(track), batch):
+            end = min(start + batch, len(track))
+            blocks = self.workers.map(some, [track.select(slice(i, min(i + step, end))) for i in range(start, end, step)])
+            yield torch.cat(blocks) if len(blocks) > 1 else blocks[0]

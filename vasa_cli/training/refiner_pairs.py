@@ -160,9 +160,9 @@ def pairs_of(clip: Followed, at: int, chosen: np.ndarray) -> dict[str, Pairs]:
     decoder = FaceDecoder(face, refine=recorder)
     crop = Crop(*(float(v) for v in face.crop))
     rows = []
-    for some in np.array_split(chosen, max(1, len(chosen) // 8)):
-        real = np.stack([cut_square(clip.frames[i], crop, decoder.size) for i in some])
-        next(decoder.pictures(track.select(some), len(some)))
+    for i in chosen:
+        real = cut_square(clip.frames[i], crop, decoder.size)[None]
+        next(decoder.pictures(track.select(np.array([i])), 1))
         rows.append([(*now, frame.cut(torch.from_numpy(real).permute(0, 3, 1, 2) / 255)) for frame, *now in recorder.last])
     out = {}
     for kind, slits in (("mouth", (0,)), ("eye", (1, 2))):
