@@ -98,7 +98,7 @@ def sample_parts(
     asked = ControlConditions(
         np.radians(curves.gaze).astype(np.float32), np.log(curves.distance).astype(np.float32), curves.emotion
     )
-    motion = generate_windows(model, features, asked, seed=seed, config=config, progress=progress)
+    motion = generate_windows(model, features, asked, seed=seed, config=config)
     motion -= control_offsets(curves, basis, model.stats.lids_per_gaze)
     pose, z = motion[:, :POSE], motion[:, POSE:].copy()
     pose = smooth_track(pose, HEAD_SMOOTH)
