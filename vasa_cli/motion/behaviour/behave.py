@@ -23,8 +23,8 @@ from vasa_cli.motion.behaviour.style import MotionStyle
 from vasa_cli.motion.behaviour.timing import LOOK_AHEAD
 from vasa_cli.motion.controls import ControlCurves
 
-# frames beyond those taken with which nothing begins late: an accent moves the frame EARLY - 1 before it. With LOOK_AHEAD
-# frames all but a few events come in time: those that an uncertain pause holds up.
+# frames beyond those taken with which nothing begins late: an accent moves the frame EARLY - 1 before it. With six, all comes in
+# time but what a pause holds up that may be a stop within a word.
 NEEDED = CERTAIN + EARLY - 1
 BLOCK = 500  # frames of a whole recording that are in work at a time
 
@@ -119,13 +119,13 @@ class BehaviourStream:
         if heard.accent:
             self._stress(heard.accent)
         for actor in (self._nods, self._brows, self._gaze):
-            if heard.begins:
-                actor.begin(frame)
+            if heard.begun is not None:
+                actor.begin(heard.begun)
             if heard.ended:
-                actor.end(frame)
+                actor.end(heard.ended[1])
         if heard.ended:
             self._phrases.append(heard.ended)
-            self._breaks.add(frame + 1)
+            self._breaks.add(max(heard.ended[1] + 1, self._gaze.frame))
         put(frame, lanes.SILENT, silent)
         put(frame, lanes.BREATH, self._breath.step(silent))
         put(frame, lanes.SMILE, self._listening.step(frame, silent))
@@ -176,7 +176,7 @@ def behave(
 ) -> Behaviour:
     """features (T, F) at 25 fps, active (T,) bool where a voice is heard (None: judged by loudness) -> Behaviour of T frames.
 
-    A `BehaviourStream` with all look-ahead: frame t depends on frames up to t + NEEDED alone, mostly on those up to t + 5.
+    A `BehaviourStream` with all look-ahead: frame t depends on frames up to t + NEEDED alone, mostly on those up to t + 6.
     """
     active = features[:, -3] > -0.6 if active is None else active
     stream, out, taken = BehaviourStream(style, seed, basis), [], 0
@@ -219,7 +219,8 @@ class EnlivenStream:
         self._style, self._basis, self._lids_per_gaze = style, basis, lids_per_gaze
         self._settling, self._manner = Settling(), Manner(style)
         self.look_ahead = self._manner.look_ahead
-        self._waiting: tuple[np.ndarray, ...] = ()  # dynamics, the behaviours' pose, gaze and face, calm, blink size
+        # dynamics; the behaviours' pose, gaze, face and calm; size of blinks
+        self._waiting = tuple(np.zeros(shape, np.float32) for shape in ((0, basis.size), (0, 6), (0, 2), (0, basis.size), 0, 0))
 
     def push(self, parts: Parts, acts: Behaviour, curves: ControlCurves) -> None:
         """n further frames. Raises ValueError on unequal lengths."""
@@ -227,7 +228,7 @@ class EnlivenStream:
             raise ValueError(f"{len(parts.pose)} frames of motion, {len(acts.pose)} of behaviour, {len(curves)} of controls")
         self._manner.push(self._settling.push(parts.pose, acts.calm))
         new = (parts.dynamics, acts.pose, acts.gaze, acts.face, acts.calm, np.minimum(curves.blink, 1))
-        self._waiting = tuple(np.concatenate(pair) for pair in zip(self._waiting, new, strict=True)) if self._waiting else new
+        self._waiting = tuple(np.concatenate(pair) for pair in zip(self._waiting, new, strict=True))
 
     def finish(self) -> None:
         """No more will be pushed: all that was can be taken."""
@@ -235,7 +236,7 @@ class EnlivenStream:
 
     def take(self, n: int) -> Parts:
         """The next n frames. Raises ValueError when fewer are left of those pushed."""
-        left = len(self._waiting[0]) if self._waiting else 0
+        left = len(self._waiting[0])
         if not 0 <= n <= left:
             raise ValueError(f"{n} frames of {left} that were pushed")
         dynamics, act, dart, face, calm, blink = (x[:n] for x in self._waiting)

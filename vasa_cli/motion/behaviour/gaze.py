@@ -44,7 +44,7 @@ class Gaze:
         self.frame = 0
         self._style, self._seed, self._lanes = style, seed, lanes
         self._starts: set[int] = set()
-        self._ends: set[int] = set()
+        self._ends: dict[int, int] = {}  # frame at which it counts: frame at which it was
         self._at, self._aside, self._since = np.zeros(2), False, 0
         self._due = self._small = float(chance(seed, LENGTH, 0xFFFF).uniform(1.0, 3.0)) * FPS
         self._eyes = (0.0, 0.0)  # where finished saccades have brought them
@@ -56,16 +56,16 @@ class Gaze:
 
     def end(self, stop: int) -> None:
         """A phrase has ended before frame `stop`."""
-        self._ends.add(stop)
+        self._ends[max(stop, self.frame)] = stop
 
     def step(self, silent: int) -> bool:
         """The next frame, `silent` frames after the last speech -> whether the eyes leave the viewer now."""
         i, aside = self.frame, self._aside
         self.frame += 1
-        dice = chance(self._seed, ASIDE, i) if i in self._ends else None
+        end = self._ends.pop(i, None)
+        dice = None if end is None else chance(self._seed, ASIDE, end)
         thinking = dice is not None and not aside and dice.random() < min(0.4 * self._style.darts, 0.9)
         back = aside and i in self._starts and i - self._since > 6
-        self._ends.discard(i)
         self._starts.discard(i)
         if i >= self._due or thinking or back:
             self._aside = not aside and self._style.darts > 0

@@ -32,13 +32,17 @@ class Lanes:
 
     def stroke(self, column: int, start: float, knots: Knots, size: float = 1.0) -> None:
         """Add an eased course of `size`: knots are (frames since start, value), beginning and ending with value 0."""
-        if self.front:
-            start = max(start, self.front - 1)
+        start += self.late(start)
         first, stop = max(math.ceil(start), self.front), math.floor(start + knots[-1][0]) + 1
         if stop > first:
             self._reserve(stop)
             rows = slice(first - self._base, stop - self._base)
             self._rows[rows, column] += size * course(np.arange(first, stop) - start, knots)
+
+    def late(self, start: float) -> float:
+        """Frames by which a stroke that should begin at `start` will begin late: it is at rest in the last frame taken. Nothing
+        is late before the first frame: a recording may begin in the midst of a stroke."""
+        return max(self.front - 1 - start, 0.0) if self.front else 0.0
 
     def put(self, frame: int, column: int, value: float) -> None:
         """Set one value of a frame that has been written or pushed before."""

@@ -29,14 +29,18 @@ class Nods:
         self._busy = -100.0
 
     def accent(self, accent: Accent) -> None:
-        """Up a little, down through the accent, slowly back; now and then sideways instead."""
+        """Up a little, down through the accent, slowly back; now and then sideways instead. A late nod goes less up, or not at
+        all, so as to come down in time."""
         dice, pace = chance(self._seed, NOD, accent.frame), self._style.pace
         if accent.frame < self._busy or dice.random() > SHARE * accent.size:
             return
         size = SIZE * accent.size**0.7 * float(np.exp(dice.normal(0, 0.35))) * self._style.nods
         slow = float(np.exp(dice.normal(0, 0.12))) / pace
         up, rest = dice.uniform(0.2, 0.4), dice.uniform(16, 24)
-        knots = [(0.0, 0.0), (3.4 * slow, -up), (10.5 * slow, 1 - up), ((10.5 + rest) * slow, 0.0)]
+        lift = 3.4 * slow
+        part = max(1 - self._lanes.late(accent.frame - EARLY) / lift, 0.0)
+        raised, shift = [(part * lift, -(part**2) * up)] if part else [], (part - 1) * lift
+        knots = [(0.0, 0.0), *raised, (10.5 * slow + shift, 1 - up), ((10.5 + rest) * slow + shift, 0.0)]
         if dice.random() < 0.14:
             shares = (float(dice.choice((-0.8, 0.8))), 0.25, dice.normal(0, 0.25))
         else:

@@ -2,7 +2,7 @@
 
 Frame by frame, averages look back only. That somebody speaks at frame t is certain at frame t + 6 at the latest (a stop within a
 word, or a pause?), mostly at once; that t carries an accent when speech is certain up to t + 4. When the sound is not known so
-far, speech or silence goes on as it was, and accents are found later.
+far, speech or silence goes on as it was; what is found later is told with the frame at which it was.
 """
 
 from __future__ import annotations
@@ -51,12 +51,13 @@ class Prosody:
 
 
 class Heard(NamedTuple):
-    """One frame: whether somebody speaks, for how many frames nobody has, a phrase that ended before it, an accent just found."""
+    """One frame: whether somebody speaks, for how many frames nobody has; and what was found just now: first frame of a phrase,
+    a phrase that has ended, an accent."""
 
     frame: int
     speaking: bool
     silent: int
-    begins: bool
+    begun: int | None
     ended: tuple[int, int] | None
     accent: Accent | None
 
@@ -86,16 +87,17 @@ class ProsodyStream:
         speaking = self._voice.hear(decide)
         if speaking is None:
             return None
-        frame, began, ended = self.frame, self._start, None
+        frame, start, begun, ended = self.frame, self._start, None, None
         self.frame += 1
-        if speaking and began is None:
-            self._start = frame
-        elif not speaking and began is not None:
-            self._start, ended = None, (began, frame)
+        if speaking and start is None:
+            self._start = begun = frame - self._voice.late
+        elif not speaking and start is not None:
+            self._start, ended = None, (start, frame - self._voice.late)
+            self._silent = self._voice.late
         self._silent = 0 if speaking else self._silent + 1
         stress = self._emphasis.push(speaking, *self._sound.popleft())
         accent = None if stress is None else self._accents.push(*stress)
-        return Heard(frame, speaking, self._silent, speaking and began is None, ended, accent)
+        return Heard(frame, speaking, self._silent, begun, ended, accent)
 
     def rest(self) -> tuple[list[Accent], list[tuple[int, int]]]:
         """After the last frame: the accents and the phrase that end with the sound."""
@@ -104,12 +106,17 @@ class ProsodyStream:
 
 
 class Voice:
-    """Voice activity without pauses that are shorter than SHORTEST_PAUSE, and without clicks (single frames between pauses)."""
+    """Voice activity without pauses that are shorter than SHORTEST_PAUSE, and without clicks (single frames between pauses).
+
+    `late`: when speech or silence has begun with the frame last heard, the frames before it that were part of it already.
+    """
 
     def __init__(self) -> None:
+        self.late = 0
         self._ahead: deque[bool] = deque()  # from the next frame on
         self._said, self._over = False, False
         self._bridged = 0  # frames of the present pause that were called speech
+        self._still = SHORTEST_PAUSE  # frames since a voice was heard last, and no more than that
 
     def push(self, active: np.ndarray) -> None:
         self._ahead.extend(active.tolist())
@@ -127,7 +134,11 @@ class Voice:
                 return None
             said = self._said
         on = self._ahead.popleft()
+        if said != self._said:
+            doubted = self._still + 1 if self._still < SHORTEST_PAUSE else 0  # a voice that seemed a click, and what followed it
+            self.late = self._bridged if self._said else doubted
         self._bridged = self._bridged + 1 if said and not on else 0
+        self._still = 0 if on else min(self._still + 1, SHORTEST_PAUSE)
         self._said = said
         return said
 
@@ -135,6 +146,8 @@ class Voice:
         on = self._ahead[0]
         if on == self._said:
             return on
+        if on and self._still < SHORTEST_PAUSE:
+            return True  # with a voice shortly before, that seemed a click
         stop = SHORTEST_PAUSE + 1 if on else SHORTEST_PAUSE - self._bridged  # by which a voice must be heard again
         if any(islice(self._ahead, 1, stop)):
             return True

@@ -50,14 +50,15 @@ class Settling:
 class Manner:
     """Size of each turn and shift, and pace: slower heads are smoothed, faster ones move more than their slow course.
 
-    `look_ahead`: frames beyond those taken that the smoothing looks at. With fewer, it averages over those that there are; after
-    the last frame of all, the head is thought to stay where it is.
+    `look_ahead`: frames beyond those taken that the smoothing looks at. With fewer, it averages over those that there are, from
+    then on always over as few: the head would waver if it changed from frame to frame (steps of at most 1.15 of those with all
+    look-ahead, at pace 0.7 and more). Behind the last frame of all, the head is thought to stay where it is.
     """
 
     def __init__(self, style: MotionStyle) -> None:
         self.look_ahead = half_width(style)
         self._size = np.array([style.head_yaw, style.head_pitch, style.head_roll] + [style.sway] * 3, np.float32)
-        self._pace, self._over = style.pace, False
+        self._pace, self._over, self._known = style.pace, False, self.look_ahead
         kernel = np.hanning(2 * self.look_ahead + 3)[1:-1]
         self._kernel = kernel / kernel.sum()
         self._rows = np.zeros((0, 6))  # from `look_ahead` frames before the first not yet taken
@@ -80,14 +81,12 @@ class Manner:
         self._rows = rows[n:]
         if half == 0 or n == 0:
             return now
-        smooth = np.stack([self._average(rows[i : i + 2 * half + 1]) for i in range(n)]).astype(np.float32)
+        if not self._over:
+            self._known = min(self._known, len(rows) - half - n)
+        width = half + 1 + self._known
+        kernel = self._kernel[:width] / self._kernel[:width].sum()
+        smooth = np.stack([kernel @ rows[i : i + width] for i in range(n)]).astype(np.float32)
         return smooth if self._pace < 1 else np.asarray(now + (self._pace - 1) * (now - smooth), np.float32)
-
-    def _average(self, rows: np.ndarray) -> np.ndarray:
-        if len(rows) == len(self._kernel):
-            return np.asarray(self._kernel @ rows)
-        kernel = self._kernel[: len(rows)]
-        return np.asarray(kernel @ rows / kernel.sum())
 
 
 def half_width(style: MotionStyle) -> int:
