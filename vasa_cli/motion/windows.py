@@ -55,14 +55,15 @@ def sampler_config(model: MotionModel, steps: int | None, guidance: Mapping[str,
 @dataclass(frozen=True)
 class Online:
     """Live windows, in frames. hop: kept of each; look: speech that must be known beyond these; plan: length of a window;
-    overlap: over which head, eyes and brows pass from the plan before to the new one; steps: network evaluations a window;
-    temperature: of the noise (`SamplerConfig.rest_temperature`); a little more than a recording's, for passing from plan to plan
-    averages."""
+    overlap: over which head, eyes and brows pass from the plan before to the new one, mouth_overlap: over which the mouth does;
+    steps: network evaluations a window; temperature: of the noise, times `SamplerConfig.rest_temperature`: more than 1, for
+    passing from plan to plan averages."""
 
     hop: int = 3
     look: int = 0
     plan: int = 20
     overlap: int = 8
+    mouth_overlap: int = 2
     steps: int = 4
     temperature: float = 1.25
 
@@ -164,17 +165,19 @@ class WindowStream:
         if self.finished:
             made = made[: self.speech.end - self.start]
         if self.start:
-            self._join(made, self.config.overlap if self.online is None else self.online.overlap)
+            self._join(made)
         self.motion.put(self.start, made)
         self._advance()
 
-    def _join(self, made: np.ndarray, overlap: int) -> None:
-        """Let the window, in place, grow out of the one before. Live, the mouth alone follows what was heard last at once."""
-        n = min(overlap, len(made), self.motion.end - self.start)
-        fade = (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 1) / (n + 1)))[:, None].astype(np.float32)
-        upto = None if self.online is None else self.model.config.mouth_from
-        before = self.motion.rows(self.start, self.start + n)[:, :upto]
-        made[:n, :upto] = fade * made[:n, :upto] + (1 - fade) * before
+    def _join(self, made: np.ndarray) -> None:
+        """Let the window, in place, grow out of the one before. Live, the mouth goes over sooner to what was heard last."""
+        mouth = self.model.config.mouth_from
+        longest = self.config.overlap if self.online is None else self.online.overlap
+        shortest = longest if self.online is None else min(longest, self.online.mouth_overlap)
+        for overlap, part in ((longest, slice(mouth)), (shortest, slice(mouth, None))):
+            n = min(overlap, len(made), self.motion.end - self.start)
+            fade = (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 1) / (n + 1)))[:, None].astype(np.float32)
+            made[:n, part] = fade * made[:n, part] + (1 - fade) * self.motion.rows(self.start, self.start + n)[:, part]
 
     def _advance(self) -> None:
         """Settle frames and move on."""
