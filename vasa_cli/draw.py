@@ -65,6 +65,7 @@ def draw(
                 update(writer.written, motion.frames)
             finish = time.perf_counter()
         if "generate" in clock.seconds:
+            clock.add("generate", -clock.seconds["speech"])  # it waited for the features
             reporter.done("generate", motion.frames, made.seconds["motion"])
     clock.add("mux", time.perf_counter() - finish)
     clock.add("decoder", drawn_by.seconds["decoder"] / len(decoders))

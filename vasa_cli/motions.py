@@ -18,11 +18,12 @@ from vasa_cli.requests import SPEECH, MotionOptions, RenderRequest, check_speech
 if TYPE_CHECKING:
     import numpy as np
 
+    from vasa_cli.motion.controls import ControlCurves
     from vasa_cli.motion.track import MotionTrack
     from vasa_cli.portrait.latent import FaceLatent
     from vasa_cli.progress import Reporter
     from vasa_cli.runtime import Clock, Models
-    from vasa_cli.speech.audio import Speech
+    from vasa_cli.speech.audio import SpeechReader
 
 FPS = Fraction(25)
 PARTS = ("basis", "shading", "speech", "motion")
@@ -45,9 +46,13 @@ class Motion:
         """A finished track."""
         return cls(len(track), track.fps, track.seed, batches([track], BLOCK), track.controls, track.hashes)
 
-    def whole(self) -> MotionTrack:
-        """All blocks as one track, with everything that is known of them."""
-        track = joined(list(self.blocks))
+    def whole(self, progress: Callable[[int, int], None] = lambda done, total: None) -> MotionTrack:
+        """All blocks as one track, with everything that is known of them. progress: called with frames done and all."""
+        blocks: list[MotionTrack] = []
+        for block in self.blocks:
+            blocks.append(block)
+            progress(sum(map(len, blocks)), self.frames)
+        track = joined(blocks)
         return replace(track, controls=self.controls, hashes={**self.hashes, **track.hashes})
 
 
@@ -79,7 +84,7 @@ def joined(blocks: list[MotionTrack]) -> MotionTrack:
 
 
 def motion_for(
-    request: RenderRequest, face: FaceLatent, speech: Speech | None, reporter: Reporter, models: Models, clock: Clock
+    request: RenderRequest, face: FaceLatent, speech: SpeechReader | None, reporter: Reporter, models: Models, clock: Clock
 ) -> Motion:
     """The motion to play. Raises InputError, FaceError, WeightsError, DeviceError, some only when blocks are made."""
     if request.drive is not None:
@@ -106,16 +111,8 @@ def read_track(path: Path) -> MotionTrack:
     return track
 
 
-def spoken(
-    speech: Speech,
-    options: MotionOptions,
-    reporter: Reporter,
-    models: Models,
-    clock: Clock,
-    progress: Callable[[int, int], None] | None = None,
-) -> Motion:
-    """The motion of a recording; nothing is computed before its first block is asked for. progress: called with (done, total)
-    frames."""
+def spoken(speech: SpeechReader, options: MotionOptions, reporter: Reporter, models: Models, clock: Clock) -> Motion:
+    """The motion of a recording; nothing is computed before its first block is asked for."""
     from vasa_cli.device import resolve_device
     from vasa_cli.speech.audio import n_frames
 
@@ -127,35 +124,59 @@ def spoken(
         options = replace(options, controls=controls)
     used = ("basis", "speech", *speech_parts(options), "motion")
     hashes = {**weight_hashes(options.weights, used), "audio": speech.sha256}
-    blocks = _generated(speech, frames, options, device, models, clock, progress or (lambda done, total: None))
+    rows = clock.each("speech", fitted(_features(speech, options, models), frames))
+    blocks = clock.each("generate", _generated(rows, frames, options, device))
     return Motion(frames, FPS, options.seed, blocks, options.controls.to_json(), hashes)
 
 
-def _generated(
-    speech: Speech, frames: int, options: MotionOptions, device: str, models: Models, clock: Clock,
-    progress: Callable[[int, int], None],
-) -> Iterator[MotionTrack]:  # fmt: skip
-    from vasa_cli.motion.generate import generate_motion
+def _features(speech: SpeechReader, options: MotionOptions, models: Models) -> Iterator[np.ndarray]:
+    """Rows of features (n, F) as the recording is read. The recogniser hears it as a whole."""
+    encoder = models.speech(options.weights, options.speech)
+    if options.speech != SPEECH[0]:
+        from vasa_cli.speech.audio import load_speech
+
+        yield encoder.features(load_speech(speech.path).samples)
+        return
+    from vasa_cli.speech.features import SpeechEncoder
+    from vasa_cli.speech.stream import FeatureStream
+
+    assert isinstance(encoder, SpeechEncoder)
+    stream = FeatureStream(encoder)
+    for samples in speech.blocks():
+        yield stream.push(samples)
+    yield stream.finish()
+
+
+def fitted(blocks: Iterable[np.ndarray], frames: int) -> Iterator[np.ndarray]:
+    """Exactly one row a video frame, in blocks that are not empty: resampling may round to one row more or less.  (n, F)"""
+    done, last = 0, None
+    for rows in blocks:
+        rows = rows[: frames - done]
+        if len(rows):
+            done, last = done + len(rows), rows[-1:]
+            yield rows
+    if last is not None and done < frames:
+        yield last.repeat(frames - done, 0)
+
+
+def _generated(rows: Iterable[np.ndarray], frames: int, options: MotionOptions, device: str) -> Iterator[MotionTrack]:
+    """Motion of `frames` rows of features."""
+    from vasa_cli.motion.stream import MotionStream
 
     controls = options.controls
-    with clock("speech"):
-        features = fit_length(models.speech(options.weights, options.speech).features(speech.samples), frames)  # (T, F)
-    with clock("generate"):
-        track = generate_motion(
-            features, controls.curves(frames, FPS), seed=options.seed, weights=options.weights,
-            steps=options.steps, device=device, progress=lambda done, total: progress(frames * done // total, frames),
-            guidance=dict(controls.guidance), style=controls.style,
-        )  # fmt: skip
-    yield from batches([track], BLOCK)
 
+    def curves(start: int, stop: int) -> ControlCurves:
+        return controls.curves(stop - start, FPS, start)
 
-def fit_length(features: np.ndarray, frames: int) -> np.ndarray:
-    """Exactly one row a video frame: resampling may round to one row more or less.  (T', F) -> (T, F)"""
-    import numpy as np
-
-    if len(features) >= frames:
-        return features[:frames]
-    return np.concatenate([features, np.repeat(features[-1:], frames - len(features), axis=0)])
+    stream = MotionStream(
+        seed=options.seed, weights=options.weights, device=device, steps=options.steps, guidance=dict(controls.guidance),
+        style=controls.style,
+    )  # fmt: skip
+    left = frames
+    for block in rows:
+        stream.push(block)
+        left -= len(block)
+        yield from stream.take(curves) if left else stream.finish(curves)
 
 
 # ---------------------------------------------------------------------------------------------------- weights

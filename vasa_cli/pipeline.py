@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from vasa_cli.motion.track import MotionTrack
     from vasa_cli.portrait.cache import FaceCache
     from vasa_cli.portrait.latent import FaceLatent
-    from vasa_cli.speech.audio import Speech
+    from vasa_cli.speech.audio import SpeechReader
 
 __all__ = [
     "FPS", "PARTS", "EncodeRequest", "EncodeResult", "GenerateRequest", "GenerateResult", "Models", "MotionOptions",
-    "RenderRequest", "RenderResult", "encode", "generate", "load_speech", "parts_of", "render", "speech_parts", "weight_hashes",
+    "RenderRequest", "RenderResult", "encode", "generate", "open_speech", "parts_of", "render", "speech_parts", "weight_hashes",
 ]  # fmt: skip
 FACE_SUFFIX = ".safetensors"
 
@@ -111,12 +111,12 @@ def memory_guard_cpu() -> contextlib.AbstractContextManager[None]:
 # ---------------------------------------------------------------------------------------------------- generate
 
 
-def load_speech(path: Path) -> Speech:
-    """The recording as the model hears it. Raises InputError."""
-    from vasa_cli.speech import audio
+def open_speech(path: Path) -> SpeechReader:
+    """The recording as the model hears it, to be read block by block; its length is known. Raises InputError."""
+    from vasa_cli.speech.audio import SpeechReader
 
     check_input(path, "recording")
-    return audio.load_speech(path)
+    return SpeechReader(path)
 
 
 def generate(
@@ -144,11 +144,9 @@ def _motion_of(request: GenerateRequest, reporter: Reporter, models: Models, fac
         return driven_motion(request.drive, face, request.motion.controls, request.motion.weights, reporter)
     assert request.audio is not None
     speech_parts(request.motion)  # before the models are loaded: it fails fast
-    speech = load_speech(request.audio)
+    speech = open_speech(request.audio)
     with reporter.stage("generate") as update, memory_guard(resolve_device(request.motion.device)):
-        track = spoken(speech, request.motion, reporter, models, Clock(), update).whole()
-        update(len(track), len(track))
-    return track
+        return spoken(speech, request.motion, reporter, models, Clock()).whole(update)
 
 
 @contextlib.contextmanager
@@ -178,7 +176,7 @@ def render(
     check_render(request)
     check_target(request)
     weight_hashes(request.motion.weights, parts_of(request))
-    speech = load_speech(request.audio) if request.audio is not None else None  # before the heavy imports: it fails fast
+    speech = open_speech(request.audio) if request.audio is not None else None  # before the heavy imports: it fails fast
     with imported_meanwhile("torch"):
         find_ffmpeg()
         check_encoder(request.form)
@@ -189,7 +187,7 @@ def render(
 
 
 def _render(
-    request: RenderRequest, speech: Speech | None, codec: str, reporter: Reporter, models: Models, clock: Clock,
+    request: RenderRequest, speech: SpeechReader | None, codec: str, reporter: Reporter, models: Models, clock: Clock,
     start: float, started: float,
 ) -> RenderResult:  # fmt: skip
     """Everything after the checks. start: of the work; started: what the first frame counts from."""

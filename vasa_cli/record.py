@@ -25,8 +25,8 @@ from vasa_cli.pipeline import (
     RenderRequest,
     check_render,
     check_target,
-    load_speech,
     open_cache,
+    open_speech,
     parts_of,
     speech_parts,
     weight_hashes,
@@ -40,14 +40,14 @@ from vasa_cli.weights.registry import EXTRAS, OPTIONAL
 if TYPE_CHECKING:
     from vasa_cli.motions import Motion
     from vasa_cli.portrait.latent import FaceLatent
-    from vasa_cli.speech.audio import Speech
+    from vasa_cli.speech.audio import SpeechReader
 
 OPTION_KEYS = ("face", "crop", "crf", "provenance")
 PICTURE_KEYS = ("fit", "size", "refine")
 
 
 def receipt_of(
-    request: RenderRequest, *, face: FaceLatent, speech: Speech | None, motion: Motion,
+    request: RenderRequest, *, face: FaceLatent, speech: SpeechReader | None, motion: Motion,
     device: str, codec: str, digest: str, hit: bool, stages: dict[str, float],
 ) -> dict[str, Any]:  # fmt: skip
     """All that is needed to make the video again, and to prove that it is the same."""
@@ -213,7 +213,7 @@ def motion_plan(request: GenerateRequest) -> dict[str, Any]:
         return {"output": str(request.output), **_drive_plan(request.drive, None), "preset": options.preset}
     assert request.audio is not None
     weight_hashes(options.weights, (*PARTS, *speech_parts(options)))
-    speech = load_speech(request.audio)
+    speech = open_speech(request.audio)
     device = resolve_device(options.device)
     frames = n_frames(speech.source_samples, speech.source_rate, FPS)
     return {
@@ -262,7 +262,7 @@ def _replay_plan(request: RenderRequest, path: Path) -> dict[str, Any]:
 
     check_input(path, "motion file")
     if request.audio is not None:
-        load_speech(request.audio)
+        open_speech(request.audio)
     track = MotionTrack.load(path)
     return {"output": "", **_length(len(track), track.fps), "device": resolve_device(request.motion.device), "motion": str(path)}
 
@@ -271,7 +271,7 @@ def _drive_plan(drive: Drive, audio: Path | None) -> dict[str, Any]:
     from vasa_cli.video.clip import probe
 
     if audio is not None:
-        load_speech(audio)
+        open_speech(audio)
     clip = probe(drive.clip)
     return {**_length(clip.frames, clip.fps), "device": "cpu", "drive": str(drive.clip), "drive_mode": drive.mode}
 
