@@ -22,6 +22,7 @@ from vasa_cli.motion.rolling import Rolling
 from vasa_cli.motion.transformer import Conditions
 
 KEPT = 128  # frames of settled motion that stay at hand
+POSE = 6  # columns of the motion
 CONTROLS = 10  # columns of the network's controls: gaze 2, distance, emotion 7
 
 
@@ -39,7 +40,7 @@ class SamplerConfig:
     distance_guidance: float = 0.0
     emotion_guidance: float = 0.0
     mouth_temperature: float = 0.0
-    rest_temperature: float = 1.25
+    rest_temperature: float = 1.0
     overlap: int = 5
 
 
@@ -56,16 +57,16 @@ def sampler_config(model: MotionModel, steps: int | None, guidance: Mapping[str,
 class Online:
     """Live windows, in frames. hop: kept of each; look: speech that must be known beyond these; plan: length of a window;
     overlap: over which head, eyes and brows pass from the plan before to the new one, mouth_overlap: over which the mouth does;
-    steps: network evaluations a window; temperature: of the noise, times `SamplerConfig.rest_temperature`: more than 1, for
-    passing from plan to plan averages."""
+    steps: network evaluations a window; head_temperature: of the head's noise, on top of the sampler's: more than 1, for passing
+    from plan to plan averages."""
 
     hop: int = 3
     look: int = 0
     plan: int = 20
     overlap: int = 8
     mouth_overlap: int = 2
-    steps: int = 4
-    temperature: float = 1.25
+    steps: int = 3
+    head_temperature: float = 1.35
 
     def __post_init__(self) -> None:
         if not (0 < self.hop < self.plan and self.look >= 0 and self.steps > 0):
@@ -137,9 +138,9 @@ class WindowStream:
         self.finished = False
         self._ahead = np.zeros((0, c.features), np.float32)
         self._process, self._noise = NoiseProcess(seed, c.memory), Rolling(c.motion)
-        if online is not None:
-            config = replace(config, rest_temperature=online.temperature * config.rest_temperature)
         self._scale = temperature(model, config)
+        if online is not None:
+            self._scale[:POSE] *= online.head_temperature
 
     def push(self, speech: np.ndarray, ahead: np.ndarray | None = None) -> None:
         """(n, F) further frames, normalised; ahead (m, F): what the frames behind them probably are, until the next call."""
