@@ -6,6 +6,7 @@ mediapipe) are imported inside commands only.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -70,8 +71,22 @@ def main() -> None:
     # torch's threads spin while they wait, by default: on a busy machine that took twice the time, on an idle one no difference
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _interrupt)
+    code: str | int | None = 0
     try:
         app(prog_name="vasa")
+    except SystemExit as e:
+        code = e.code
     except KeyboardInterrupt:
         print("vasa: interrupted", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        code = EXIT_INTERRUPTED
+    _leave(code)
+
+
+def _leave(code: str | int | None) -> None:
+    """End the process. Once torch is loaded at once: Python would take half a second to take everything apart, one by one."""
+    if "torch" in sys.modules and not isinstance(code, str):
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code or 0)
+    sys.exit(code)
