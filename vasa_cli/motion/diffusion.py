@@ -184,4 +184,3 @@ def _matern_step(length: float) -> tuple[np.ndarray, np.ndarray]:
     rate = math.sqrt(3.0) / length
     step = math.exp(-rate) * np.array([[1 + rate, rate], [-rate, 1 - rate]])
     return step, np.linalg.cholesky(np.eye(2) - step @ step.T + 1e-12 * np.eye(2))
-

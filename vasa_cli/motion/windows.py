@@ -9,8 +9,9 @@ first `hop` frames are kept. The network knows such windows: in training, the la
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +21,8 @@ from vasa_cli.motion.model import MotionModel
 from vasa_cli.motion.rolling import Rolling
 from vasa_cli.motion.transformer import Conditions
 
-Progress = Callable[[int, int], None]
-KEPT = 64  # frames of settled motion that stay at hand
+KEPT = 128  # frames of settled motion that stay at hand
+POSE = 6  # columns of the motion
 CONTROLS = 10  # columns of the network's controls: gaze 2, distance, emotion 7
 
 
@@ -43,15 +44,29 @@ class SamplerConfig:
     overlap: int = 5
 
 
+def sampler_config(model: MotionModel, steps: int | None, guidance: Mapping[str, float] | None = None) -> SamplerConfig:
+    """Sampling settings stored with the weights; `steps` and `guidance` (by condition: "audio", "gaze", ...) override."""
+    config = SamplerConfig(**model.settings.get("sampler", {}))
+    if steps is not None:
+        config = replace(config, steps=max(1, steps))
+    strengths: dict[str, Any] = {f"{name}_guidance": float(value) for name, value in (guidance or {}).items()}
+    return replace(config, **strengths)
+
+
 @dataclass(frozen=True)
 class Online:
     """Live windows, in frames. hop: kept of each; look: speech that must be known beyond these; plan: length of a window;
-    steps: network evaluations a window (the plan changes little from window to window, so fewer do)."""
+    overlap: over which head, eyes and brows pass from the plan before to the new one, mouth_overlap: over which the mouth does;
+    steps: network evaluations a window; head_temperature: of the head's noise, on top of the sampler's: more than 1, for passing
+    from plan to plan averages."""
 
     hop: int = 3
     look: int = 0
     plan: int = 20
-    steps: int = 4
+    overlap: int = 8
+    mouth_overlap: int = 2
+    steps: int = 3
+    head_temperature: float = 1.35
 
     def __post_init__(self) -> None:
         if not (0 < self.hop < self.plan and self.look >= 0 and self.steps > 0):
@@ -124,6 +139,8 @@ class WindowStream:
         self._ahead = np.zeros((0, c.features), np.float32)
         self._process, self._noise = NoiseProcess(seed, c.memory), Rolling(c.motion)
         self._scale = temperature(model, config)
+        if online is not None:
+            self._scale[:POSE] *= online.head_temperature
 
     def push(self, speech: np.ndarray, ahead: np.ndarray | None = None) -> None:
         """(n, F) further frames, normalised; ahead (m, F): what the frames behind them probably are, until the next call."""
@@ -148,12 +165,20 @@ class WindowStream:
         made = objective_.sample(denoiser, noise, self.steps, self.model.network.pace)[0].cpu().numpy()
         if self.finished:
             made = made[: self.speech.end - self.start]
-        if self.online is None and self.start:
-            n = min(self.config.overlap, len(made))
-            fade = (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 1) / (n + 1)))[:, None].astype(np.float32)
-            made[:n] = fade * made[:n] + (1 - fade) * self.motion.rows(self.start, self.start + n)
+        if self.start:
+            self._join(made)
         self.motion.put(self.start, made)
         self._advance()
+
+    def _join(self, made: np.ndarray) -> None:
+        """Let the window, in place, grow out of the one before. Live, the mouth goes over sooner to what was heard last."""
+        mouth = self.model.config.mouth_from
+        longest = self.config.overlap if self.online is None else self.online.overlap
+        shortest = longest if self.online is None else min(longest, self.online.mouth_overlap)
+        for overlap, part in ((longest, slice(mouth)), (shortest, slice(mouth, None))):
+            n = min(overlap, len(made), self.motion.end - self.start)
+            fade = (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 1) / (n + 1)))[:, None].astype(np.float32)
+            made[:n, part] = fade * made[:n, part] + (1 - fade) * self.motion.rows(self.start, self.start + n)[:, part]
 
     def _advance(self) -> None:
         """Settle frames and move on."""

@@ -11,7 +11,7 @@ sound is measured against a causal follower of the speaker's loudness, and what 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -36,13 +36,14 @@ class SpeechEncoder:
     axes: torch.Tensor  # (student outputs, PHONETIC)
     mean: torch.Tensor  # (FEATURES,)
     std: torch.Tensor  # (FEATURES,)
+    weights: str = ""  # name of the shipped weights that these are; "" for others
 
     @classmethod
     def from_weights(cls, weights: str = "default") -> SpeechEncoder:
         """Load shipped weights: "default", or "smoke" (a tiny seeded network for quick tests). Raises WeightsError (exit 5)."""
         from vasa_cli.weights.registry import load_tensors
 
-        return cls.from_tensors(*load_tensors("speech", weights))
+        return replace(cls.from_tensors(*load_tensors("speech", weights)), weights=weights)
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, np.ndarray], meta: dict[str, str]) -> SpeechEncoder:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vasa_cli.speech.ahead import AHEAD, KNOWN, anticipate
+from vasa_cli.speech.ahead import AHEAD, KNOWN, anticipate, clues, held
 from vasa_cli.speech.audio import RATE, n_frames
 from vasa_cli.speech.audio_resample import Resampler
 from vasa_cli.speech.mel import HOP, LEFT_PAD, MELS_PER_FRAME, N_MELS, WINDOW, follow_level, loudness, mel_power_db, normalise
@@ -42,7 +42,10 @@ class FeatureStream:
         self._frames = 0  # frames whose pitch is known
         self._loudness = torch.zeros(0)  # of frames that wait for the network, (n,)
         self._voice = torch.zeros(0, 2)  # the same: pitch and voicing, (n, 2)
+        self._asked = False  # whether `ahead` was called since the last sound: then the next push looks ahead in the same pass
+        self._next: torch.Tensor | None = None  # (1, AHEAD, W), the network's rows after the last final one, if known
         self._given = 0  # rows
+        self._last = torch.zeros(encoder.size)  # the last of them
         self._done = False
 
     def push(self, samples: np.ndarray) -> np.ndarray:
@@ -70,9 +73,17 @@ class FeatureStream:
         certain. None, (0, F), before the first row is final and after `finish`."""
         if self._given == 0 or self._done:
             return np.zeros((0, self.encoder.size), np.float32)
-        partial = self._normal[(self._given + KNOWN) * MELS_PER_FRAME - self._mels :]
+        partial = self._partial()
+        if self._next is None:
+            self._next = self._student.push(partial[:, :0], held(partial))[1]
+        self._asked = True
         prosody = self.encoder.prosody(self._loudness[:KNOWN], self._voice[:KNOWN])
-        return anticipate(self.encoder, self._student, partial[None], prosody[None])[0].numpy()
+        found = clues(self._next, partial, prosody[None], self._last[None])
+        return anticipate(self.encoder, found)[0].numpy()
+
+    def _partial(self) -> torch.Tensor:
+        """(1, p, 80), 1 <= p <= 4: the normalised mel rows known of the fourth frame after the last final one."""
+        return self._normal[-((self._mels - 1) % MELS_PER_FRAME + 1) :][None]
 
     def _join(self, rows: list[torch.Tensor]) -> np.ndarray:
         return np.concatenate([np.zeros((0, self.encoder.size), np.float32), *(r.numpy() for r in rows)])
@@ -122,11 +133,15 @@ class FeatureStream:
     @torch.inference_mode()
     def _rows(self, mel: torch.Tensor, last: bool = False) -> torch.Tensor:
         """(k, 80) further normalised mel rows to the rows of features that the network completes, (n, F)."""
-        hidden = self._student.push(mel[None], last=last)[0]  # (n, W)
+        guess = held(self._partial()) if self._asked and not last else None
+        (hidden,), following = self._student.push(mel[None], guess, last)  # (n, W)
+        self._next = following if guess is not None else None
+        self._asked = False
         n = len(hidden)
         if n == 0:
             return torch.zeros(0, self.encoder.size)
         rows = torch.cat([self.encoder.phonetic(hidden), self.encoder.prosody(self._loudness[:n], self._voice[:n])], dim=1)
         self._given += n
+        self._last = rows[-1].clone()
         self._loudness, self._voice = self._loudness[n:].clone(), self._voice[n:].clone()
         return rows

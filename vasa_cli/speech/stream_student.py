@@ -28,18 +28,23 @@ class ConvState:
         self.size, self.stride, self.dilation = conv.kernel_size[0], conv.stride[0], conv.dilation[0]
         self.rows = rows
 
-    def push(self, x: torch.Tensor, keep: bool = True) -> torch.Tensor:
-        """(B, n, C) further rows to the (B, m, H) outputs that they complete; with keep=False nothing is remembered."""
+    def push(self, x: torch.Tensor, guessed: int = 0) -> tuple[torch.Tensor, int]:
+        """(B, n, C) further rows to the (B, m, H) outputs that they complete. The last `guessed` rows are not remembered; returns
+        also how many of the last outputs rest on them."""
         rows = torch.cat([self.rows, x], dim=1)
-        outputs = max(0, (rows.shape[1] - (self.size - 1) * self.dilation - 1) // self.stride + 1)
-        if keep:
-            self.rows = rows[:, outputs * self.stride :].clone()
+        sure = rows.shape[1] - guessed
+        outputs, certain = self._outputs(rows.shape[1]), self._outputs(sure)
+        self.rows = rows[:, certain * self.stride : sure].clone()
         if outputs == 0:
-            return x.new_zeros(x.shape[0], 0, self.weight.shape[0])
+            return x.new_zeros(x.shape[0], 0, self.weight.shape[0]), 0
         batch, channels = rows.shape[0], rows.shape[2]
         strides = (rows.stride(0), self.stride * channels, 1, self.dilation * channels)
         windows = rows.as_strided((batch, outputs, channels, self.size), strides)
-        return linear(windows.reshape(batch, outputs, -1), self.weight, self.bias)
+        return linear(windows.reshape(batch, outputs, -1), self.weight, self.bias), outputs - certain
+
+    def _outputs(self, rows: int) -> int:
+        """Outputs that so many rows give."""
+        return max(0, (rows - (self.size - 1) * self.dilation - 1) // self.stride + 1)
 
 
 class BlockState:
@@ -51,17 +56,17 @@ class BlockState:
         self.out = block.out.weight[:, :, 0]
         self.waiting = waiting
 
-    def push(self, x: torch.Tensor, keep: bool = True, last: bool = False) -> torch.Tensor:
-        """(B, n, C) further rows to the (B, m, C) outputs that are complete; `last`: nothing follows them."""
+    def push(self, x: torch.Tensor, guessed: int = 0, last: bool = False) -> tuple[torch.Tensor, int]:
+        """(B, n, C) further rows to the (B, m, C) outputs that are complete, and how many of these rest on the last `guessed`
+        rows; `last`: nothing follows them."""
         y = self.block.norm(x)
         if last:
             y = nn.functional.pad(y, (0, 0, 0, self.block.pad[1]))
-        y = self.conv.push(y, keep)
+        y, doubtful = self.conv.push(y, guessed)
         x = torch.cat([self.waiting, x], dim=1)
         n = y.shape[1]
-        if keep:
-            self.waiting = x[:, n:].clone()
-        return x[:, :n] + linear(gelu(y), self.out, self.block.out.bias)
+        self.waiting = x[:, n - doubtful : x.shape[1] - guessed].clone()
+        return x[:, :n] + linear(gelu(y), self.out, self.block.out.bias), doubtful
 
 
 class StudentStream:
@@ -75,13 +80,18 @@ class StudentStream:
         blocks: Sequence[Block] = [b for b in student.blocks if isinstance(b, Block)]
         self.blocks = [BlockState(b, torch.zeros(1, b.pad[0], width), torch.zeros(1, 0, width)) for b in blocks]
 
-    def push(self, mel: torch.Tensor, keep: bool = True, last: bool = False) -> torch.Tensor:
-        """(B, k, 80) further mel rows to the (B, n, width) rows that are complete. keep=False: as if, nothing is remembered.
-        `last`: the recording ends here, its number of mel rows a multiple of four."""
+    def push(self, mel: torch.Tensor, guess: torch.Tensor | None = None, last: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, k, 80) further mel rows to the (B, n, width) rows that they complete, and to the (B, m, width) rows after these if
+        `guess` (B, j, 80) were to follow, which is not remembered. `last`: the recording ends here, its number of mel rows a
+        multiple of four."""
+        x, guessed = (mel, 0) if guess is None else (torch.cat([mel, guess], dim=1), guess.shape[1])
         if last:
-            mel = nn.functional.pad(mel, (0, 0, 0, 2))  # `hidden` pads both ends of the stem's first convolution
-        x = gelu(self.stem1.push(mel, keep))
-        x = gelu(self.stem2.push(x, keep))
+            x = nn.functional.pad(x, (0, 0, 0, 2))  # `hidden` pads both ends of the stem's first convolution
+        for conv in (self.stem1, self.stem2):
+            x, guessed = conv.push(x, guessed)
+            x = gelu(x)
         for block in self.blocks:
-            x = block.push(x, keep, last)
-        return self.student.norm(x)
+            x, guessed = block.push(x, guessed, last)
+        x = self.student.norm(x)
+        n = x.shape[1] - guessed
+        return x[:, :n], x[:, n:]

@@ -118,6 +118,12 @@ class SoundBuffer:
         with self._changed:
             return self._ended and not self._pieces
 
+    @property
+    def empty(self) -> bool:
+        """Nothing is there, but something may come."""
+        with self._changed:
+            return not self._ended and not self._pieces
+
 
 class SoundSource:
     """Reads a `SoundInput` in the background: `open`, `form` (waits for the header), `go`, then `get` until `ended`; `close`."""
@@ -162,6 +168,11 @@ class SoundSource:
     @property
     def ended(self) -> bool:
         return self.buffer.ended
+
+    @property
+    def empty(self) -> bool:
+        """No sound waits, and some may still come."""
+        return self.buffer.empty
 
     def close(self) -> None:
         """Stop reading. Does not wait for a reader that nobody writes to."""
