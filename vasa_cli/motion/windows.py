@@ -66,7 +66,7 @@ class Online:
     overlap: int = 8
     mouth_overlap: int = 2
     steps: int = 3
-    head_temperature: float = 1.35
+    head_temperature: float = 1.6
 
     def __post_init__(self) -> None:
         if not (0 < self.hop < self.plan and self.look >= 0 and self.steps > 0):
