@@ -153,8 +153,13 @@ class Target:
             return None
         if self.part.stat().st_size:
             return self.part
-        self.part.unlink(missing_ok=True)
+        self.discard()
         return None
+
+    def discard(self) -> None:
+        """Nothing was streamed."""
+        if self.part is not None:
+            self.part.unlink(missing_ok=True)
 
 
 def check_stdout() -> None:

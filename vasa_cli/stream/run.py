@@ -137,7 +137,7 @@ def _run(
             reporter.note(f"what was written is in {left}")
         raise
     if summary.frames == 0:
-        target.left()
+        target.discard()
         if not summary.consumer_left and not stop.exit_code:
             raise InputError(f"{request.sound.name}: no sound came")
     return replace(summary, container=request.container, output=target.name)
