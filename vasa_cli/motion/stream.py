@@ -25,6 +25,7 @@ from vasa_cli.motion.model import MotionModel, load_model
 from vasa_cli.motion.rolling import Rolling
 from vasa_cli.motion.track import MotionTrack
 from vasa_cli.motion.windows import ControlConditions, Online, WindowStream, sampler_config
+from vasa_cli.speech.ahead import KNOWN
 from vasa_cli.weights import registry
 
 FPS = 25
@@ -101,7 +102,9 @@ class MotionStream:
         ready = end if whole else self.windows.final - (0 if self.online else BEYOND)
         if ready <= self.settled:
             return
-        self._listen(end if whole else min(end - (0 if self.online else HEARD), self.curves.end), whole)
+        # live, loudness and pitch of the next frames are heard before the frames are known: nods need not come late
+        heard = end + min(KNOWN, len(self._ahead)) if self.online else end - HEARD
+        self._listen(end if whole else min(heard, self.curves.end), whole)
         self._settle(ready, whole)
         count = (self.settled if whole or self.online else max(self.settled - self.alive.look_ahead, 0)) - self.done
         if count:
