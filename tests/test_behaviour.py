@@ -11,9 +11,10 @@ from vasa_cli.motion.apply import Parts
 from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.behaviour.behave import Behaviour, behave, enliven
 from vasa_cli.motion.behaviour.blinks import blinks
-from vasa_cli.motion.behaviour.prosody import bridge, listen
+from vasa_cli.motion.behaviour.lanes import PITCH, Lanes
+from vasa_cli.motion.behaviour.prosody import listen
 from vasa_cli.motion.behaviour.style import REFERENCE, STYLE_NAMES, MotionStyle, manner_of, random_style, style_of
-from vasa_cli.motion.behaviour.timing import LOOK_AHEAD, stroke
+from vasa_cli.motion.behaviour.timing import LOOK_AHEAD
 from vasa_cli.motion.controls import EMOTIONS, Controls, Curve
 from vasa_cli.motion.emotion import give_way, lip_gap, offsets
 from vasa_cli.motion.track import MotionTrack
@@ -72,7 +73,9 @@ def blink_starts(curve: np.ndarray) -> np.ndarray:
 def test_pauses_within_words_are_bridged_and_clicks_dropped() -> None:
     on = np.zeros(100, bool)
     on[20:40] = on[44:60] = on[80] = True
-    assert bridge(on)[20:60].all() and not bridge(on)[60:].any() and not bridge(on)[:20].any()
+    heard = listen(np.zeros((100, F), np.float32), on)
+    assert heard.speaking[20:60].all() and not heard.speaking[60:].any() and not heard.speaking[:20].any()
+    assert heard.phrases == ((20, 60),) and heard.silent_for[65] == 6
 
 
 def test_accents_are_found_where_they_were_made() -> None:
@@ -125,7 +128,7 @@ def test_speech_moves_no_mouth_and_only_a_long_silence_smiles_with_closed_lips(b
     said = talk(4.0, silence=7.0)
     acts = act(said, basis)
     mouth = np.abs(acts.face[:, basis.blocks["mouth"]]).max(1)
-    quiet = acts.prosody.silent_for()
+    quiet = acts.prosody.silent_for
     early = (quiet < 60) & (np.array([quiet[max(0, i - 60) : i + 1].max() for i in range(len(quiet))]) < 60)
     assert mouth[early].max() < 2e-3 < 0.02 < mouth.max()
     assert np.abs(lip_gap(acts.face, basis)).max() < 1e-3
@@ -136,7 +139,7 @@ def test_listening_nods_and_tilts_in_silences_alone(basis: DynamicsBasis) -> Non
     said = talk(6.0, silence=8.0)
     deaf, keen = (act(said, basis, style=MotionStyle(listening=v)) for v in (0.0, 1.6))
     differs = np.abs(keen.pose - deaf.pose).max(1) > 1e-6
-    quiet = keen.prosody.silent_for()
+    quiet = keen.prosody.silent_for
     late = np.array([quiet[max(0, i - 120) : i + 1].max() for i in range(len(quiet))])
     assert differs.any() and not differs[late < 37].any()
     silent = quiet > 60
@@ -192,7 +195,7 @@ def test_ten_minutes_do_not_drift_and_return_to_rest(basis: DynamicsBasis) -> No
     minutes = np.degrees(pose[:, :3]).reshape(10, -1, 3).mean(1)
     assert np.abs(minutes).max() < 2.5 and np.abs(minutes[-1] - minutes[0]).max() < 2.5
     assert np.abs(pose[0, :3]).max() < np.radians(0.5)  # begins as the photo has it
-    quiet = acts.prosody.silent_for() > 60
+    quiet = acts.prosody.silent_for > 60
     assert np.abs(pose[quiet, 0]).mean() < 0.8 * np.abs(pose[acts.prosody.speaking, 0]).mean()
 
 
@@ -216,8 +219,9 @@ def test_what_comes_later_than_the_look_ahead_changes_nothing(basis: DynamicsBas
 
 
 def test_strokes_begin_and_end_at_rest_without_jerks() -> None:
-    out = np.zeros(60)
-    stroke(out, 10.3, [(0, 0), (4, -0.3), (11, 0.7), (30, 0)])
+    lanes = Lanes()
+    lanes.stroke(PITCH, 10.3, [(0, 0), (4, -0.3), (11, 0.7), (30, 0)])
+    out = lanes.take(60)[:, PITCH]
     assert out[:11].max() == 0 and np.abs(out[41:]).max() == 0 and out.max() == pytest.approx(0.7, abs=0.02)
     assert np.abs(np.diff(out, 3)).max() < 0.12
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vasa_cli.errors import WeightsError
-from vasa_cli.motion import generate
+from vasa_cli.motion import generate, stream
 from vasa_cli.motion.apply import Parts, add_controls, close_lids
 from vasa_cli.motion.basis import DynamicsBasis, lid_opening
 from vasa_cli.motion.behaviour.blinks import LONGEST, SHORTEST, blinks, closure
@@ -53,7 +53,7 @@ def toy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, basis: 
     # logit = feature 0
     voice = VoiceActivity(listen, np.ones(1, np.float32), np.array([[0, 1.0, 0]], np.float32), -np.ones(1, np.float32))
     model = MotionModel(network, stats, voice, {"sampler": {"steps": 3}})
-    monkeypatch.setattr(generate, "load_model", lambda weights, device: model)
+    monkeypatch.setattr(stream, "load_model", lambda weights, device: model)
     return model
 
 

@@ -166,7 +166,7 @@ def test_presenter_stresses_words_and_keeps_to_the_camera(long: Callable[[str], 
 
 def test_attentive_answers_in_silence(long: Callable[[str], Behaviour], tracks: Tracks, basis: DynamicsBasis) -> None:
     made, usual = long("attentive"), long("neutral")
-    silent = usual.prosody.silent_for() > 60
+    silent = usual.prosody.silent_for > 60
     assert np.diff(made.pose[silent, 1]).std() > 1.15 * np.diff(usual.pose[silent, 1]).std()
     assert aside(made) < 0.75 * aside(usual)
     smile = basis.decode(np.median(tracks["attentive"].dynamics[SILENT], axis=0))[[61, 291], 1].mean()

@@ -75,6 +75,34 @@ def test_pixels_survive_with_their_colours(tmp_path: Path) -> None:
     assert np.abs(rgb.astype(int) - flat[0]).max() <= 4
 
 
+def test_planes_are_stored_as_they_are(tmp_path: Path) -> None:
+    """yuv420p in: the decoded planes are those that were written, but for x264's own loss; no colour conversion in between."""
+    planes = np.empty((4, SIZE[1] * 3 // 2, SIZE[0]), np.uint8)
+    planes[:, : SIZE[1]], planes[:, SIZE[1] : SIZE[1] * 5 // 4], planes[:, SIZE[1] * 5 // 4 :] = 180, 90, 160
+    planes[:, : SIZE[1] // 2, : SIZE[0] // 2] = 60
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path, SIZE, FPS, 4, crf=4, pixels="yuv420p") as writer:
+        assert writer.first_at is None
+        writer.write(planes)
+        assert writer.first_at is not None
+    with av.open(str(path)) as video:
+        frame = next(video.decode(video=0))
+        assert (frame.format.name, video.streams.video[0].codec_context.colorspace) == ("yuv420p", 1)
+        assert np.abs(frame.to_ndarray().astype(int) - planes[0]).max() <= 3
+
+
+def test_frames_of_another_form_are_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match=r"\(B, 72, 64\)"),
+        VideoWriter(tmp_path / "a.mp4", SIZE, FPS, 1, pixels="yuv420p") as writer,
+    ):
+        writer.write(frames(1))
+    with pytest.raises(ValueError, match=r"\(B, 48, 64, 3\)"), VideoWriter(tmp_path / "a.mp4", SIZE, FPS, 1) as writer:
+        writer.write(np.zeros((1, 72, 64), np.uint8))
+    with pytest.raises(ValueError, match="not yuv420p"):
+        VideoWriter(tmp_path / "a.mov", SIZE, FPS, 1, alpha=True, pixels="yuv420p")
+
+
 @pytest.mark.parametrize(("seconds", "count"), [(0.02, 1), (0.1, 3), (0.4, 10), (0.401, 11), (3.0, 10)])
 def test_audio_is_padded_or_cut_to_the_frames(tmp_path: Path, tone: Callable[..., Path], seconds: float, count: int) -> None:
     path = tmp_path / "a.mp4"

@@ -6,6 +6,7 @@ mediapipe) are imported inside commands only.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -15,13 +16,13 @@ from typing import Annotated
 import typer
 
 from vasa_cli import __version__
-from vasa_cli.commands import batch, cache, doctor, encode, generate, presets, render
+from vasa_cli.commands import batch, cache, doctor, encode, generate, presets, render, stream
 from vasa_cli.commands.common import DEBUG_ENV
 from vasa_cli.errors import EXIT_INTERRUPTED
 
 EPILOG = (
     "Exit codes: 0 done, 1 internal error, 2 usage or preset or manifest, 3 input unreadable, 4 no usable face, 5 weights, "
-    "6 device or memory, 7 ffmpeg, 8 some batch jobs failed, 130 interrupted."
+    "6 device or memory, 7 ffmpeg, 8 some batch jobs failed, 130 interrupted (a stream by SIGTERM: 143)."
 )
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("render")(render.render)
 app.command("encode")(encode.encode)
 app.command("generate")(generate.generate)
+app.command("stream")(stream.stream)
 app.command("batch")(batch.batch)
 app.add_typer(presets.app, name="presets")
 app.add_typer(cache.app, name="cache")
@@ -69,8 +71,22 @@ def main() -> None:
     # torch's threads spin while they wait, by default: on a busy machine that took twice the time, on an idle one no difference
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _interrupt)
+    code: str | int | None = 0
     try:
         app(prog_name="vasa")
+    except SystemExit as e:
+        code = e.code
     except KeyboardInterrupt:
         print("vasa: interrupted", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        code = EXIT_INTERRUPTED
+    _leave(code)
+
+
+def _leave(code: str | int | None) -> None:
+    """End the process. Once torch is loaded at once: Python would take half a second to take everything apart, one by one."""
+    if "torch" in sys.modules and not isinstance(code, str):
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code or 0)
+    sys.exit(code)

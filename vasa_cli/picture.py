@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vasa_cli.decoder.canvas import Canvas
-    from vasa_cli.decoder.render import Ground
+    from vasa_cli.decoder.render import FaceDecoder, Ground
     from vasa_cli.motion.track import MotionTrack
     from vasa_cli.portrait.encode_hash import Size
     from vasa_cli.portrait.latent import FaceLatent
@@ -82,7 +83,8 @@ def soft_note(face: FaceLatent, options: PictureOptions) -> str | None:
 
 
 class Picture:
-    """Frames of one face. size: (width, height); notes: lines for stderr."""
+    """Frames of one face. size: (width, height); batch: frames that are drawn at once; pixels: what they are made of, as the
+    writer takes it; notes: lines for stderr."""
 
     def __init__(self, face: FaceLatent, options: PictureOptions, form: Format, models: Models, device: str, dtype: str) -> None:
         self.options, self.device = options, device
@@ -100,13 +102,21 @@ class Picture:
             side = decoded_side(face)
             self.canvas = Canvas(face, self.size, ground=self.ground, clear=options.alpha, device=device)
         self.decoder = models.decoder(face, device, dtype, side, whole, options.refine)
+        self.pixels = "rgba" if options.alpha else "rgb24"
         self.batch = max(1, min(8, _PIXELS_AT_ONCE // side**2)) * (1 if device == "cpu" else 4)
 
-    def frames(self, track: MotionTrack) -> Iterator[np.ndarray]:
-        """Yield (B, H, W, 3) uint8 RGB, or (B, H, W, 4) with straight alpha."""
+    def decoders(self, count: int) -> list[FaceDecoder]:
+        """`count` decoders for as many threads: a decoder may keep notes of its own while it draws."""
+        return [self.decoder, *(copy.deepcopy(self.decoder) for _ in range(count - 1))]
+
+    def draw(self, decoder: FaceDecoder, part: MotionTrack) -> np.ndarray:
+        """At most `batch` frames with one of `decoders`: as `pixels` says, (B, H, W, 3) RGB, (B, H, W, 4) with straight alpha."""
+        return next(self._drawn(decoder, part))
+
+    def _drawn(self, decoder: FaceDecoder, part: MotionTrack) -> Iterator[np.ndarray]:
         if self.canvas is not None:
-            return self.canvas.frames(self.decoder, track, self.batch)
-        return self.decoder.frames(track, self.batch, self._ground())
+            return self.canvas.frames(decoder, part, self.batch)
+        return decoder.frames(part, self.batch, self._ground())
 
     def _ground(self) -> Ground:
         import torch

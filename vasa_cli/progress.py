@@ -28,6 +28,9 @@ class Reporter:
         """Wrap one stage; call what it yields with (done, total) as work proceeds."""
         yield lambda done, total: None
 
+    def done(self, label: str, count: int, seconds: float) -> None:
+        """A stage that ran beside another one has ended: `count` frames in `seconds` of its own work."""
+
 
 class LineReporter(Reporter):
     """For logs and pipes: one line when a stage ends."""
@@ -47,7 +50,13 @@ class LineReporter(Reporter):
 
         start = time.perf_counter()
         yield update
-        print(f"{self.prefix}{label}: {_summary(seen[0], unit, time.perf_counter() - start)}", file=sys.stderr, flush=True)
+        self._say(label, _summary(seen[0], unit, time.perf_counter() - start))
+
+    def done(self, label: str, count: int, seconds: float) -> None:
+        self._say(label, _summary(count, "frames", seconds))
+
+    def _say(self, label: str, text: str) -> None:
+        print(f"{self.prefix}{label}: {text}", file=sys.stderr, flush=True)
 
 
 class BarReporter(Reporter):
@@ -75,6 +84,9 @@ class BarReporter(Reporter):
 
             yield update
         self.console.print(f"{self.prefix}{label}: {_summary(seen[0], unit, time.perf_counter() - start)}", markup=False)
+
+    def done(self, label: str, count: int, seconds: float) -> None:
+        self.console.print(f"{self.prefix}{label}: {_summary(count, 'frames', seconds)}", markup=False)
 
     def _bar(self, *, counted: bool) -> Progress:
         """A spinner; with a bar and the time left where there is something to count."""

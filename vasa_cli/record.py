@@ -25,29 +25,30 @@ from vasa_cli.pipeline import (
     RenderRequest,
     check_render,
     check_target,
-    load_speech,
     open_cache,
+    open_speech,
     parts_of,
     speech_parts,
     weight_hashes,
 )
 from vasa_cli.video.background import Background, parse_background
-from vasa_cli.video.formats import check_encoder, even_size
+from vasa_cli.video.formats import check_encoder, codec_of, even_size
+from vasa_cli.video.nvenc import NVENC
 from vasa_cli.video.receipt import checked_input, read_receipt, receipt_path, stored_path
 from vasa_cli.weights.registry import EXTRAS, OPTIONAL
 
 if TYPE_CHECKING:
-    from vasa_cli.motion.track import MotionTrack
+    from vasa_cli.motions import Motion
     from vasa_cli.portrait.latent import FaceLatent
-    from vasa_cli.speech.audio import Speech
+    from vasa_cli.speech.audio import SpeechReader
 
 OPTION_KEYS = ("face", "crop", "crf", "provenance")
 PICTURE_KEYS = ("fit", "size", "refine")
 
 
 def receipt_of(
-    request: RenderRequest, *, face: FaceLatent, speech: Speech | None, track: MotionTrack,
-    device: str, digest: str, hit: bool, stages: dict[str, float],
+    request: RenderRequest, *, face: FaceLatent, speech: SpeechReader | None, motion: Motion,
+    device: str, codec: str, digest: str, hit: bool, stages: dict[str, float],
 ) -> dict[str, Any]:  # fmt: skip
     """All that is needed to make the video again, and to prove that it is the same."""
     place = receipt_path(request.output)
@@ -67,16 +68,16 @@ def receipt_of(
         "tool": {"name": "vasa_cli", "version": __version__},
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "output": stored_path(request.output, place),
-        "frames": len(track),
-        "fps": f"{track.fps.numerator}/{track.fps.denominator}",
+        "frames": motion.frames,
+        "fps": f"{motion.fps.numerator}/{motion.fps.denominator}",
         "size": list(frame_size(face, request.picture, request.form)),
         "pixels": request.form.pixels,
         "frame_hash": digest,
-        "seed": track.seed,
+        "seed": motion.seed,
         "device": device,
         "dtype": request.dtype,
         "preset": request.motion.preset,
-        "controls": track.controls,
+        "controls": motion.controls,
         "steps": request.motion.steps,
         "speech": request.motion.speech,
         "weights": {
@@ -88,6 +89,7 @@ def receipt_of(
         "options": {
             **{key: getattr(request, key) for key in OPTION_KEYS},
             **{key: getattr(request.picture, key) for key in PICTURE_KEYS},
+            "encoder": "nvenc" if codec == NVENC else "x264",
             "background": background.kind if background.path is not None else background.text,
         },
         "cache_hit": hit,
@@ -164,6 +166,7 @@ def request_from(
             picture=picture,
             dtype=data["dtype"],
             crf=options["crf"],
+            encoder=options.get("encoder", "x264"),
             provenance=options["provenance"],
             **kept,
         )
@@ -210,7 +213,7 @@ def motion_plan(request: GenerateRequest) -> dict[str, Any]:
         return {"output": str(request.output), **_drive_plan(request.drive, None), "preset": options.preset}
     assert request.audio is not None
     weight_hashes(options.weights, (*PARTS, *speech_parts(options)))
-    speech = load_speech(request.audio)
+    speech = open_speech(request.audio)
     device = resolve_device(options.device)
     frames = n_frames(speech.source_samples, speech.source_rate, FPS)
     return {
@@ -233,9 +236,10 @@ def plan_of(request: RenderRequest) -> dict[str, Any]:
     form = request.form
     heard = request.audio is not None or (request.drive is not None and request.drive.has_sound)
     sound = f", {form.audio}" if heard and form.audio is not None else ""
-    quality = f" crf {request.crf}" if form.codec in ("libx264", "libvpx-vp9") else ""
-    encoder = f"{form.container}: {form.codec}{quality} {form.pixels}{sound} (ffmpeg {version(find_ffmpeg())})"
     check_encoder(form)
+    codec = codec_of(form, request.encoder)
+    quality = f" crf {request.crf}" if codec in ("libx264", NVENC, "libvpx-vp9") else ""
+    encoder = f"{form.container}: {codec}{quality} {form.pixels}{sound} (ffmpeg {version(find_ffmpeg())})"
     weight_hashes(request.motion.weights, parts_of(request))
     background = request.picture.background
     background.picture(16, 16)  # a picture that cannot be read is said now
@@ -258,7 +262,7 @@ def _replay_plan(request: RenderRequest, path: Path) -> dict[str, Any]:
 
     check_input(path, "motion file")
     if request.audio is not None:
-        load_speech(request.audio)
+        open_speech(request.audio)
     track = MotionTrack.load(path)
     return {"output": "", **_length(len(track), track.fps), "device": resolve_device(request.motion.device), "motion": str(path)}
 
@@ -267,7 +271,7 @@ def _drive_plan(drive: Drive, audio: Path | None) -> dict[str, Any]:
     from vasa_cli.video.clip import probe
 
     if audio is not None:
-        load_speech(audio)
+        open_speech(audio)
     clip = probe(drive.clip)
     return {**_length(clip.frames, clip.fps), "device": "cpu", "drive": str(drive.clip), "drive_mode": drive.mode}
 

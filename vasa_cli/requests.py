@@ -87,6 +87,7 @@ class RenderRequest:
     picture: PictureOptions = field(default_factory=PictureOptions)
     dtype: str = "float32"
     crf: int = DEFAULT_CRF
+    encoder: str = "x264"  # of `video.formats.ENCODERS`; only H.264 has a choice
     provenance: bool = True
     cache_dir: Path | None = None
     use_cache: bool = True

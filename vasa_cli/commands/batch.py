@@ -63,6 +63,7 @@ def batch(
     speech: common.Speech = None,
     device: common.Device = None,
     dtype: Dtype = None,
+    threads: common.Threads = None,
     refine: common.Refine = None,
     no_provenance: NoProvenance = False,
     cache_dir: common.CacheDir = None,
@@ -82,6 +83,7 @@ def batch(
     from vasa_cli.batch.state import State
     from vasa_cli.requests import SPEECH, check_speech
 
+    common.use_threads(threads)
     if manifest == "-" and resume and state_file is None:
         raise UsageError("--resume with a manifest from stdin needs --state FILE")
     shared = Shared(

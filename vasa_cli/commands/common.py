@@ -16,6 +16,7 @@ from vasa_cli.errors import EXIT_INTERRUPTED, UsageError, VasaError
 
 DEBUG_ENV = "VASA_DEBUG"
 CACHE_ENV = "VASA_CACHE_DIR"
+THREADS_ENV = "VASA_THREADS"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -175,6 +176,27 @@ Speech = Annotated[
     ),
 ]
 Device = Annotated[str | None, _option("--device", help="auto, cpu, cuda, cuda:N or mps.", panel=RUN, show_default="auto")]
+Threads = Annotated[
+    int | None,
+    _option(
+        "--threads",
+        help="How many threads compute; the frames are the same with any number.",
+        panel=RUN,
+        min=1,
+        envvar=THREADS_ENV,
+        show_default="the cores there are",
+    ),
+]
+Encoder = Annotated[
+    str | None,
+    _option(
+        "--encoder",
+        metavar="auto|x264|nvenc",
+        help="Encoder of H.264: x264 gives the same file anywhere; nvenc is an NVIDIA card's own and spares the processor.",
+        panel=OUTPUT,
+        show_default="x264",
+    ),
+]
 
 
 def command(function: F) -> F:
@@ -227,6 +249,12 @@ def emit(data: dict[str, Any], plain: str, as_json: bool) -> None:
 
 def emit_plan(plan: dict[str, Any], as_json: bool) -> None:
     emit({"dry_run": True, **plan}, "\n".join(f"{key.replace('_', ' ')}: {value}" for key, value in plan.items()), as_json)
+
+
+def use_threads(count: int | None) -> None:
+    """Let `device.threads` say so many, here and in processes started from here."""
+    if count is not None:
+        os.environ[THREADS_ENV] = str(count)
 
 
 def control_flags(

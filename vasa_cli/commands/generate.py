@@ -46,6 +46,7 @@ def generate(
     overwrite: common.Overwrite = False,
     weights: common.Weights = None,
     device: common.Device = None,
+    threads: common.Threads = None,
     cache_dir: common.CacheDir = None,
     no_cache: common.NoCache = False,
     dry_run: common.DryRun = False,
@@ -56,6 +57,7 @@ def generate(
 
     Play it with `vasa render PORTRAIT [AUDIO] --motion FILE`.
     """
+    common.use_threads(threads)
     flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
     options = common.motion_options(flags, preset, seed, weights, steps, device, style, speech)
     driver = common.drive_options(

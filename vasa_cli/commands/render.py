@@ -96,11 +96,13 @@ def render(
     background: Ground = None,
     refine: common.Refine = None,
     crf: Crf = None,
+    encoder: common.Encoder = None,
     no_provenance: NoProvenance = False,
     overwrite: common.Overwrite = False,
     weights: common.Weights = None,
     device: common.Device = None,
     dtype: Dtype = None,
+    threads: common.Threads = None,
     cache_dir: common.CacheDir = None,
     no_cache: common.NoCache = False,
     dry_run: common.DryRun = False,
@@ -115,6 +117,7 @@ def render(
     from vasa_cli.video.background import parse_background
     from vasa_cli.video.formats import parse_output
 
+    common.use_threads(threads)
     flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
     kept: dict[str, Any] = {"cache_dir": cache_dir, "use_cache": not no_cache, "overwrite": overwrite}
     if receipt is not None:
@@ -131,6 +134,7 @@ def render(
             "--weights": weights,
             "--dtype": dtype,
             "--crf": crf,
+            "--encoder": encoder,
         }
         fixed |= {f"--{name}": value for name, value in flags.items() if name != "style"} | {
             "--crop": crop,
@@ -177,6 +181,7 @@ def render(
         picture=picture,
         dtype=check_dtype(dtype),
         crf=DEFAULT_CRF if crf is None else crf,
+        encoder=encoder or "x264",
         provenance=not no_provenance,
         **kept,
     )
@@ -209,8 +214,9 @@ def _run(request: RenderRequest, *, dry_run: bool, quiet: bool, as_json: bool) -
         common.emit_plan(plan_of(request), as_json)
         return None
     from vasa_cli import pipeline
+    from vasa_cli.runtime import process_start
 
-    result = pipeline.render(request, make_reporter(quiet=quiet))
+    result = pipeline.render(request, make_reporter(quiet=quiet), started=process_start())
     common.emit(result_json(result), str(result.output), as_json)
     return result
 
@@ -234,13 +240,14 @@ def _repeat(
 ) -> None:  # fmt: skip
     from vasa_cli import pipeline
     from vasa_cli.record import plan_of, request_from
+    from vasa_cli.runtime import process_start
 
     repeat = request_from(receipt, output, portrait=portrait, audio=audio, device=device, **kept)
     if dry_run:
         common.emit_plan(plan_of(repeat.request), as_json)
         return
     reporter: Reporter = make_reporter(quiet=quiet)
-    result = pipeline.render(repeat.request, reporter)
+    result = pipeline.render(repeat.request, reporter, started=process_start())
     same = result.frame_hash == repeat.frame_hash
     reporter.note(
         "the frames are those of the receipt"

@@ -7,6 +7,8 @@ back there.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from vasa_cli.motion.basis import DynamicsBasis
@@ -18,18 +20,34 @@ UNSURE, SURE = -2.0, 0.0  # the probe's logit at which lips begin to close, and 
 PRESS = 0.003  # IOD by which shut lips press each other
 
 
+@dataclass(frozen=True)
+class ClosureProbe:
+    """Hears where bilabials are: statistics of the features (F,) and a small network over them."""
+
+    mean: np.ndarray
+    std: np.ndarray
+    network: VoiceActivity
+
+    @classmethod
+    def load(cls) -> ClosureProbe:
+        """Raises WeightsError."""
+        tensors = {name: np.asarray(rows, np.float32) for name, rows in registry.load_tensors("closure")[0].items()}
+        network = VoiceActivity(*(tensors[name] for name in ("weights1", "bias1", "weights2", "bias2")))
+        return cls(tensors["mean"], tensors["std"], network)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray | None:
+        """Speech features (T, F) at 25 fps -> (T,) float32 0..1: how shut the lips must be; None for features of another kind
+        than the probe's. Looks 4 frames ahead."""
+        if features.shape[1] != len(self.mean) or not len(features):
+            return None
+        logit = self.network(np.clip((features - self.mean) / self.std, -5, 5).astype(np.float32))
+        wanted = np.clip((logit - UNSURE) / (SURE - UNSURE), 0, 1)
+        return np.asarray(np.convolve(np.pad(wanted, 1, mode="edge"), [0.2, 0.6, 0.2], mode="valid"), np.float32)
+
+
 def closing(features: np.ndarray) -> np.ndarray | None:
-    """Speech features (T, F) at 25 fps -> (T,) float32 0..1: how shut the lips must be; None for features of another kind than
-    the probe's. Looks 4 frames ahead. Raises WeightsError.
-    """
-    tensors, _ = registry.load_tensors("closure")
-    mean, std = tensors["mean"], tensors["std"]
-    if features.shape[1] != len(mean) or not len(features):
-        return None
-    probe = VoiceActivity(*(tensors[name] for name in ("weights1", "bias1", "weights2", "bias2")))
-    logit = probe(np.clip((features - mean) / std, -5, 5).astype(np.float32))
-    wanted = np.clip((logit - UNSURE) / (SURE - UNSURE), 0, 1)
-    return np.asarray(np.convolve(np.pad(wanted, 1, mode="edge"), [0.2, 0.6, 0.2], mode="valid"), np.float32)
+    """`ClosureProbe` on a whole recording."""
+    return ClosureProbe.load()(features)
 
 
 def shut_lips(z: np.ndarray, closed: np.ndarray | None, basis: DynamicsBasis) -> np.ndarray:

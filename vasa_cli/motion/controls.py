@@ -24,6 +24,7 @@ DISTANCE_RANGE = (0.6, 1.8)  # 1.0 = as in the photo, larger = farther away
 SCALE_RANGE = (0.0, 2.0)  # 1.0 = as generated
 GUIDANCE = ("audio", "gaze", "distance", "emotion")  # conditions whose guidance can be set
 GUIDANCE_RANGE = (0.0, 4.0)
+CURVE_COLUMNS = 2 + 1 + len(EMOTIONS) + len(SCALES)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,18 @@ class ControlCurves:
 
     def __len__(self) -> int:
         return len(self.distance)
+
+    def rows(self) -> np.ndarray:
+        """(T, CURVE_COLUMNS) float32: all of them side by side, in the order of the fields."""
+        import numpy as np
+
+        return np.concatenate([np.reshape(getattr(self, f.name), (len(self), -1)) for f in fields(self)], 1).astype(np.float32)
+
+    @classmethod
+    def of_rows(cls, rows: np.ndarray) -> ControlCurves:
+        """The inverse of `rows`."""
+        gaze, emotion = rows[:, :2], rows[:, 3 : 3 + len(EMOTIONS)]
+        return cls(gaze, rows[:, 2], emotion, *rows[:, 3 + len(EMOTIONS) :].T)
 
 
 @dataclass(frozen=True)
@@ -117,11 +130,11 @@ class Controls:
     def default(cls) -> Controls:
         return cls()
 
-    def curves(self, frames: int, fps: Fraction | float) -> ControlCurves:
-        """Sample at the times of `frames` frames at `fps` frames a second."""
+    def curves(self, frames: int, fps: Fraction | float, first: int = 0) -> ControlCurves:
+        """Sample at the times of `frames` frames from frame `first` on, at `fps` frames a second."""
         import numpy as np
 
-        seconds = np.arange(frames, dtype=np.float64) / float(fps)
+        seconds = np.arange(first, first + frames, dtype=np.float64) / float(fps)
         sampled = {name: getattr(self, name).sample(seconds, self.repeat) for name in CURVE_NAMES}
         for name in ("distance", *SCALES):
             sampled[name] = sampled[name][:, 0]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
+import numpy as np
 import torch
 
 Denoiser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (x (B, W, D), t (B,)) -> network output (B, W, D)
@@ -143,3 +144,43 @@ def window_noise(seed: int, window: int, size: int, memory: tuple[float, ...], t
     """
     generator = torch.Generator("cpu").manual_seed((seed * 1_000_003 + window * 7919 + 17) % (2**63 - 1))
     return coloured(torch.randn((size, len(memory)), generator=generator), memory) * temperature
+
+
+class NoiseProcess:
+    """The noise of one endless window: white or remembering, as `coloured` makes it, drawn frame by frame.
+
+    Live windows overlap almost wholly; that they share their frames' noise is what keeps one plan like the one before. The
+    Matern-3/2 process is stepped exactly: its state (value, slope) is Markov (Hartikainen and Sarkka 2010).
+    """
+
+    BLOCK = 25  # frames drawn from one seed
+
+    def __init__(self, seed: int, memory: tuple[float, ...]) -> None:
+        self._seed, self._columns = seed, len(memory)
+        self._groups = [([d for d, m in enumerate(memory) if m == length], *_matern_step(length)) for length in set(memory) - {0}]
+        self._states = [np.zeros((2, len(columns))) for columns, _, _ in self._groups]
+        self._drawn = 0
+
+    def next_block(self) -> np.ndarray:
+        """(BLOCK, D) float32, the next frames."""
+        generator = torch.Generator("cpu").manual_seed((self._seed * 1_000_003 + self._drawn * 7919 + 29) % (2**63 - 1))
+        white = torch.randn((self.BLOCK, 2, self._columns), generator=generator).double().numpy()
+        out = white[:, 0].astype(np.float32)
+        for g, (columns, step, spread) in enumerate(self._groups):
+            state = self._states[g]
+            for t in range(self.BLOCK):
+                fresh = white[t][:, columns]
+                # value and slope begin independent, each of unit variance: the stationary state
+                state = fresh if self._drawn == t == 0 else step @ state + spread @ fresh
+                out[t, columns] = state[0]
+            self._states[g] = state
+        self._drawn += 1
+        return out
+
+
+def _matern_step(length: float) -> tuple[np.ndarray, np.ndarray]:
+    """(2, 2) transition over one frame and (2, 2) spread of what is new, of unit variance and length `length` frames. The slope
+    is in units of its own deviation."""
+    rate = math.sqrt(3.0) / length
+    step = math.exp(-rate) * np.array([[1 + rate, rate], [-rate, 1 - rate]])
+    return step, np.linalg.cholesky(np.eye(2) - step @ step.T + 1e-12 * np.eye(2))

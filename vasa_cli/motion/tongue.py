@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from vasa_cli.weights import registry
@@ -15,17 +17,28 @@ def with_neighbours(features: np.ndarray) -> np.ndarray:
     return np.concatenate([padded[:-2], padded[1:-1], padded[2:], np.ones((len(features), 1), features.dtype)], 1)
 
 
-def tongue_track(features: np.ndarray) -> np.ndarray | None:
-    """Speech features (T, F) at 25 fps -> (T,) float32: 0 the tongue lies low, 1 its tip is at the upper teeth; None for features
-    of another kind than the probe's.
+@dataclass(frozen=True)
+class TongueProbe:
+    """A linear probe of the speech features (`training.tongue_probe`): weights (3 F + 1,)."""
 
-    A linear probe of the speech features (`training.tongue_probe`). Raises WeightsError.
-    """
-    tensors, _ = registry.load_tensors("tongue")
-    rows = with_neighbours(np.asarray(features, np.float32))
-    if rows.shape[1] != len(tensors["probe"]):
-        return None
-    heard = rows @ tensors["probe"]
-    padded = np.pad(heard, 1, mode="edge")
-    calm = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
-    return np.asarray(np.clip((calm - FLOOR) * GAIN, 0, 1), np.float32)
+    weights: np.ndarray
+
+    @classmethod
+    def load(cls) -> TongueProbe:
+        """Raises WeightsError."""
+        return cls(registry.load_tensors("tongue")[0]["probe"].astype(np.float32))
+
+    def __call__(self, features: np.ndarray) -> np.ndarray | None:
+        """Speech features (T, F) at 25 fps -> (T,) float32: 0 the tongue lies low, 1 its tip is at the upper teeth; None for
+        features of another kind than the probe's. Looks 2 frames ahead."""
+        rows = with_neighbours(np.asarray(features, np.float32))
+        if rows.shape[1] != len(self.weights):
+            return None
+        padded = np.pad(rows @ self.weights, 1, mode="edge")
+        calm = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
+        return np.asarray(np.clip((calm - FLOOR) * GAIN, 0, 1), np.float32)
+
+
+def tongue_track(features: np.ndarray) -> np.ndarray | None:
+    """`TongueProbe` on a whole recording."""
+    return TongueProbe.load()(features)

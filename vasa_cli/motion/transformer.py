@@ -101,6 +101,17 @@ class Conditions:
         return cls(**{k: torch.cat([getattr(b, k) for b in branches]) for k in cls.__dataclass_fields__})
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Conditions as the network takes them, for all steps of a window: tokens (B, K+W, d) of past, sound and controls; asked
+    (B, W, D) by the controls; heard (B, W, D): what the sound says to the output directly; bias of the attention."""
+
+    tokens: torch.Tensor
+    asked: torch.Tensor
+    heard: torch.Tensor
+    bias: torch.Tensor
+
+
 class Block(nn.Module):
     """Pre-norm attention and feed-forward; the step's embedding scales and shifts the norms (DiT's adaLN, without its gates)."""
 
@@ -191,10 +202,10 @@ class MotionTransformer(nn.Module):
         pace[c.mouth_from :] = c.mouth_pace
         self.register_buffer("pace", pace, persistent=False)
 
-    def _attention_bias(self) -> torch.Tensor:
-        """(1, h, K+W, K+W): learned bias by distance in time."""
+    def _attention_bias(self, tokens: int) -> torch.Tensor:
+        """(1, h, N, N): learned bias by distance in time, for N = K + W' tokens, W' <= W."""
         reach = self.config.past + self.config.window
-        index = torch.arange(reach, device=self.relative.device)
+        index = torch.arange(tokens, device=self.relative.device)
         return self.relative[:, index[:, None] - index[None] + reach - 1][None]
 
     def _step_embedding(self, t: torch.Tensor) -> torch.Tensor:
@@ -223,19 +234,27 @@ class MotionTransformer(nn.Module):
             layer.weight.copy_(response * unit)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, c: Conditions) -> torch.Tensor:
+        return self.denoise(x, t, self.prepare(c))
+
+    def prepare(self, c: Conditions) -> Prepared:
+        """What stays the same over all steps of one window. The window may be shorter than W: live motion plans less far."""
         k = self.config.past
-        step = self._step_embedding(t)  # (B, d)
         given = torch.cat([c.past_given[:, None].expand(-1, k), c.audio_given], 1)  # (B, K+W)
         sound = self.trunk(torch.cat([c.past_audio, c.audio], 1), given)  # (B, K+W, trunk)
-        audio = self.audio_out(sound)  # (B, K+W, d)
         tokens, asked = self._controls(c)
         past = self.past_in(c.past_motion - asked[:, :k])  # (B, K, d)
-        past = torch.where(c.past_given[:, None, None], past, self.no_past.to(audio.dtype))
+        past = torch.where(c.past_given[:, None, None], past, self.no_past.to(past.dtype)) + self.kind[0]
+        tokens = self.audio_out(sound) + tokens + F.pad(past, (0, 0, 0, c.audio.shape[1]))  # (B, K+W, d)
+        return Prepared(tokens, asked[:, k:], self.audio_head(sound[:, k:]), self._attention_bias(tokens.shape[1]))
+
+    def denoise(self, x: torch.Tensor, t: torch.Tensor, p: Prepared) -> torch.Tensor:
+        """One evaluation: x (B, W, D), t (B,) -> (B, W, D)."""
+        k = self.config.past
+        step = self._step_embedding(t)  # (B, d)
         # what the controls ask is taken off the noisy motion and added to the clean one: the network works about it
         level = objective(self.config.objective).level(levels_of(t, self.pace))  # (B, 1, D)
-        window = self.motion_in(x - level * asked[:, k:])  # (B, W, d)
-        y = torch.cat([past + self.kind[0], window + self.kind[1]], 1) + audio + tokens  # (B, K+W, d)
-        bias = self._attention_bias()
+        window = self.motion_in(x - level * p.asked) + self.kind[1]  # (B, W, d)
+        y = p.tokens + F.pad(window, (0, 0, k, 0))  # (B, K+W, d)
         for block in self.blocks:
-            y = block(y, step, bias)
-        return self.head(self.norm(y[:, k:])) + self.audio_head(sound[:, k:]) + asked[:, k:]  # (B, W, D)
+            y = block(y, step, p.bias)
+        return self.head(self.norm(y[:, k:])) + p.heard + p.asked  # (B, W, D)

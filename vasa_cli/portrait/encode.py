@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vasa_cli.device import one_thread_each
 from vasa_cli.errors import FaceError
 from vasa_cli.motion.basis import DynamicsBasis, euler
 from vasa_cli.portrait import body, eyes, framing, glasses, landmarks, layers, lids, mouth, surround, volume
@@ -28,6 +29,7 @@ def encode_portrait(
     return encode_pixels(read_photo(path), Path(path), face=face, crop=crop, size=size)
 
 
+@one_thread_each()  # a face file is the same wherever it is made
 def encode_pixels(
     rgb: np.ndarray,
     path: Path,

@@ -91,3 +91,11 @@ def normalise(mel_db: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
     """Mel dB (..., K, 80) relative to the level (..., K), clipped to the 60 dB below it, scaled to about unit size."""
     relative = (mel_db - level.unsqueeze(-1)).clamp(min=-RANGE_DB, max=5.0)
     return (relative + 35.0) / 15.0
+
+
+def loudness(mel: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+    """(..., 4 T, 80) mel dB and (..., 4 T) level to (..., T): dB below the speaker's level, floored at -60, mean of a frame's
+    four."""
+    power = 10.0 * torch.log10(torch.pow(10.0, mel / 10.0).sum(-1) + 1e-12)
+    relative = (power - level).clamp(min=-60.0)
+    return relative.unflatten(-1, (-1, MELS_PER_FRAME)).mean(-1)

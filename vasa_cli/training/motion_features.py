@@ -66,14 +66,14 @@ def other_voice(clean: np.ndarray, samples: np.ndarray, version: int, weights: s
     import torch
 
     from vasa_cli.speech import mel
-    from vasa_cli.speech.features import PHONETIC, loudness
+    from vasa_cli.speech.features import PHONETIC
     from vasa_cli.training.speech_augment import AugmentConfig, augment
 
     encoder = _encoder(weights)
     rng = torch.Generator().manual_seed(version * 100_003 + len(samples))
     power = mel.mel_power_db(mel.pad_whole(torch.from_numpy(samples), len(clean) * mel.MELS_PER_FRAME))
     power = augment(power[None], AugmentConfig(), rng)
-    raw = torch.cat([encoder.mel_features(power)[0], loudness(power[0], mel.follow_level(power[0]))[:, None]], 1)
+    raw = torch.cat([encoder.mel_features(power)[0], mel.loudness(power[0], mel.follow_level(power[0]))[:, None]], 1)
     n = PHONETIC + 1
     out = clean.copy()
     out[:, :n] = ((raw - encoder.mean[:n]) / encoder.std[:n]).numpy()

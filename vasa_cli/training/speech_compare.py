@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vasa_cli.speech.features import PHONETIC, SpeechEncoder, loudness
-from vasa_cli.speech.mel import follow_level, normalise
+from vasa_cli.speech.features import PHONETIC, SpeechEncoder
+from vasa_cli.speech.mel import follow_level, loudness, normalise
 from vasa_cli.speech.pitch import FRAME, LEFT, pitch_and_voicing
 from vasa_cli.training.lags import lag_of
 from vasa_cli.training.speech_augment import AugmentConfig, augment

@@ -9,6 +9,7 @@ from pathlib import Path
 from vasa_cli.errors import EncoderError, UsageError
 
 SEQUENCE_NAME = "frame_%05d.png"  # of a PNG sequence whose output is given as a folder
+ENCODERS = ("auto", "x264", "nvenc")  # of H.264; auto: the graphics card's where it works
 ALPHA_HINT = ".mov (ProRes 4444), .webm (VP9) or a folder of PNG pictures such as frames/"
 
 
@@ -113,6 +114,27 @@ def check_encoder(form: Format) -> None:
         raise EncoderError(
             f"{ffmpeg} lacks {' and '.join(lacks)}, which this format needs; set VASA_FFMPEG to one that has it, or choose .mp4"
         )
+
+
+def codec_of(form: Format, encoder: str = "x264") -> str:
+    """ffmpeg's encoder for this form. Raises UsageError when the name is unknown or the form is not H.264, EncoderError (exit 7)
+    when NVENC was asked for and does not work here."""
+    from vasa_cli.video.ffmpeg import find_ffmpeg
+    from vasa_cli.video.nvenc import NVENC, working_nvenc
+
+    if encoder not in ENCODERS:
+        raise UsageError(f"--encoder {encoder!r}: known are {', '.join(ENCODERS)}")
+    if encoder == "x264" or (encoder == "auto" and form.codec != "libx264"):
+        return form.codec
+    if form.codec != "libx264":
+        raise UsageError(f"--encoder nvenc makes H.264, and this output is {form.codec}: name one of .mp4, .mov, .mkv")
+    if working_nvenc(find_ffmpeg()):
+        return NVENC
+    if encoder == "auto":
+        return form.codec
+    raise EncoderError(
+        "--encoder nvenc: no frame comes out of it here (an NVIDIA graphics card with its driver is needed); use --encoder auto"
+    )
 
 
 def even_size(width: int, height: int, form: Format) -> tuple[int, int]:

@@ -11,7 +11,9 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections import deque
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -22,18 +24,22 @@ from vasa_cli.files import explain_write, part_path, replace_folder, sync
 from vasa_cli.video import DEFAULT_CRF, provenance
 from vasa_cli.video.ffmpeg import explain, file_url, find_ffmpeg
 from vasa_cli.video.formats import Format, even_size, format_of
-from vasa_cli.video.framehash import FrameHash, frame_hash
+from vasa_cli.video.framehash import FrameHash, bytes_per_frame, frame_hash
+from vasa_cli.video.nvenc import NVENC, nvenc_options
 
 if TYPE_CHECKING:
     import numpy as np
 
-X264_PRESET = "fast"  # about 170 frames a second on two cores, the decoder makes 60
-THREADS = 4
+X264_PRESET = "fast"  # 8 ms of a core a frame at 512x512
+THREADS = 4  # whatever the machine has: x264's pictures are the same for 1, 2 and 4, others for 8 (shorter motion vectors)
+PIPE = 1 << 20  # bytes between us and ffmpeg, where the system lets us ask: as many as it allows without special rights
 AUDIO_BITRATE = "256k"  # ffmpeg takes less by itself where the rate and channels allow no more
 
 
 def codec_options(form: Format, crf: int) -> dict[str, Any]:
     """ffmpeg's options of the picture encoder. crf: x264's scale."""
+    if form.codec == NVENC:
+        return nvenc_options(crf)
     if form.codec == "libx264":
         return {"preset": X264_PRESET, "crf": crf, "x264-params": f"threads={THREADS}:lookahead-threads=1"}
     if form.codec == "libvpx-vp9":  # a third of the time of "good", a third larger; 0.85: as good as x264 to 0.4 dB
@@ -45,18 +51,24 @@ def codec_options(form: Format, crf: int) -> dict[str, Any]:
     return {"compression_level": 1, "pred": "mixed", "threads": THREADS, "start_number": 0}
 
 
+def raw_pixels(form: Format) -> tuple[str, ...]:
+    """What `write` may be given for this form, by ffmpeg's names; yuv420p is what is stored, so nothing is left to convert."""
+    return ("rgba",) if form.alpha else ("rgb24", "yuv420p") if form.pixels == "yuv420p" else ("rgb24",)
+
+
 def encode_command(
-    part: Path, form: Format, size: tuple[int, int], fps: Fraction, frames: int, audio: Path | None, crf: int, mark: bool
-) -> list[str]:
-    """The ffmpeg call: raw pictures on stdin and the audio file become `form`, exactly frames/fps seconds."""
+    part: Path, form: Format, size: tuple[int, int], fps: Fraction, frames: int, audio: Path | None, crf: int, mark: bool,
+    pixels: str = "rgb24",
+) -> list[str]:  # fmt: skip
+    """The ffmpeg call: raw pictures (`pixels`) on stdin and the audio file become `form`, exactly frames/fps seconds."""
     import ffmpeg
 
     rate = f"{fps.numerator}/{fps.denominator}"
-    raw = "rgba" if form.alpha else "rgb24"
-    picture = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=raw, s=f"{size[0]}x{size[1]}", framerate=rate)
+    picture = ffmpeg.input("pipe:0", format="rawvideo", pix_fmt=pixels, s=f"{size[0]}x{size[1]}", framerate=rate)
     if not form.sequence:
-        exact = "bicubic+accurate_rnd+full_chroma_int+bitexact"
-        picture = picture.filter("scale", out_color_matrix="bt709", out_range="tv", flags=exact).filter("format", form.pixels)
+        if pixels != "yuv420p":
+            exact = "bicubic+accurate_rnd+full_chroma_int+bitexact"
+            picture = picture.filter("scale", out_color_matrix="bt709", out_range="tv", flags=exact).filter("format", form.pixels)
         picture = picture.filter("setparams", range="tv", colorspace="bt709", color_primaries="bt709", color_trc="bt709")
     options: dict[str, Any] = {
         "format": form.container, "vcodec": form.codec, **codec_options(form, crf),
@@ -107,8 +119,15 @@ class VideoWriter:
         crf: int = DEFAULT_CRF,
         mark: bool = True,
         alpha: bool = False,
+        pixels: str | None = None,
+        codec: str | None = None,
     ) -> None:
-        self.form = format_of(path, alpha=alpha)
+        """pixels: what `write` is given, one of `raw_pixels`, RGB by default; codec: instead of the form's own."""
+        form = format_of(path, alpha=alpha)
+        self.form = form if codec is None else replace(form, codec=codec)
+        self.pixels = pixels or raw_pixels(form)[0]
+        if self.pixels not in raw_pixels(form):
+            raise ValueError(f"{path.suffix} takes frames as {' or '.join(raw_pixels(form))}, not {self.pixels}")
         if size != even_size(*size, self.form):
             raise ValueError(f"width and height must be even for {self.form.pixels}, got {size}")
         self.path, self.size, self.fps, self.frames = path, size, fps, frames
@@ -116,6 +135,7 @@ class VideoWriter:
         self.target = path.parent if self.form.sequence else path  # what appears whole, in the end
         self.part = path
         self.written = 0
+        self.first_at: float | None = None  # time.perf_counter() when the first frame was in the encoder's pipe
         self.result: FrameHash | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._messages: deque[str] = deque(maxlen=40)
@@ -126,7 +146,9 @@ class VideoWriter:
             self.part = self._open_place()
         except OSError as e:
             raise EncoderError(explain_write(self.path, e)) from e
-        command = encode_command(self.part, self.form, self.size, self.fps, self.frames, self.audio, self.crf, self.mark)
+        command = encode_command(
+            self.part, self.form, self.size, self.fps, self.frames, self.audio, self.crf, self.mark, self.pixels
+        )
         try:
             # A session of its own: Ctrl-C reaches only us, and we end ffmpeg in order.
             self._process = subprocess.Popen(
@@ -136,6 +158,7 @@ class VideoWriter:
         except OSError as e:
             self._abort()
             raise EncoderError(f"ffmpeg cannot be started ({e.strerror or e}): {command[0]}; `vasa doctor` checks it") from e
+        _widen(self._process.stdin)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         return self
@@ -158,19 +181,32 @@ class VideoWriter:
             self._messages.append(line.decode(errors="replace"))
 
     def write(self, frames: np.ndarray) -> None:
-        """Add frames.  (B, H, W, 3) uint8 RGB, with transparency (B, H, W, 4) and straight alpha"""
+        """Add frames, uint8: (B, H, W, 3) RGB; with transparency (B, H, W, 4), straight alpha; or, where the writer was made for
+        yuv420p, (B, H * 3 / 2, W): BT.709, limited range, rows of Y, then all of U, then all of V."""
         import numpy as np
 
-        shape = (self.size[1], self.size[0], 4 if self.form.alpha else 3)
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != shape:
-            raise ValueError(f"frames must be (B, {shape[0]}, {shape[1]}, {shape[2]}) uint8, got {frames.shape} {frames.dtype}")
+        width, height = self.size
+        shape = {"rgb24": (height, width, 3), "rgba": (height, width, 4), "yuv420p": (height * 3 // 2, width)}[self.pixels]
+        if frames.dtype != np.uint8 or frames.ndim != len(shape) + 1 or frames.shape[1:] != shape:
+            text = ", ".join(map(str, shape))
+            raise ValueError(f"frames must be (B, {text}) uint8, got {frames.shape} {frames.dtype}")
+        data = np.ascontiguousarray(frames).data.cast("B")
+        start = 0
+        if self.first_at is None and len(frames):
+            start = bytes_per_frame(self.size, self.pixels)
+            self._send(data[:start])
+            self.first_at = time.perf_counter()
+        self._send(data[start:])
+        self.written += len(frames)
+
+    def _send(self, data: memoryview) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(np.ascontiguousarray(frames).data.cast("B"))
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
         except OSError as e:  # a broken pipe: ffmpeg has ended; its own words say why
             raise self._failure() from e
-        self.written += len(frames)
 
     def _wait(self) -> int:
         assert self._process is not None
@@ -236,3 +272,11 @@ class VideoWriter:
                 shutil.rmtree(self.part.parent, ignore_errors=True)
             else:
                 self.part.unlink(missing_ok=True)
+
+
+def _widen(pipe: Any) -> None:
+    """Make the pipe hold more than its 64 kB, so that we wait less often for the other side. Linux only."""
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import fcntl
+
+        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE)

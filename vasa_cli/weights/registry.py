@@ -16,7 +16,7 @@ from typing import Any
 from vasa_cli.errors import WeightsError
 
 PARTS = ("basis", "shading", "tongue", "closure", "speech", "motion")
-EXTRAS = ("phonetics",)  # shipped too, but used only where they are asked for
+EXTRAS = ("phonetics", "ahead")  # shipped too, but used only where they are asked for
 OPTIONAL = {"refiner": "train it with scripts/train_refiner.py, or render without --refine"}  # part -> what to do without it
 # the same in all sets of weights: a motion must mean the same whatever made it
 SHARED = ("basis", "shading", "tongue", "closure", *EXTRAS, *OPTIONAL)

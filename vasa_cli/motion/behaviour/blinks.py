@@ -14,12 +14,13 @@ of them; he blinks 41 times a minute, more than twice of what people do, so here
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from vasa_cli.motion.behaviour.timing import chance
+from vasa_cli.motion.behaviour.timing import FPS, chance
 
 BLINK = 0xB117C
 MEDIAN_SECONDS = 3.7
@@ -43,38 +44,63 @@ class Blink:
     depth: float = 1.0
 
 
-def blinks(rate: np.ndarray, fps: float, seed: int, boundaries: Sequence[int] = ()) -> list[Blink]:
-    """rate (T,) >= 0 scales how often they come, 1 = as people do, 0 = never. boundaries: frames that a blink likes."""
-    likes = np.zeros(len(rate), bool)
-    likes[[b for b in boundaries if 0 <= b < len(rate)]] = True
-    out: list[Blink] = []
-    lived, event = 0.0, 0
-    gap = float(chance(seed, BLINK, -1 & 0xFFFF).uniform(0.4, 1.0)) * MEDIAN_SECONDS
-    for i, speed in enumerate(rate):
-        lived += float(speed) / fps  # seconds, as the blinking process feels them
-        drawn = likes[i] and lived >= READY * gap and speed > 0 and chance(seed, BLINK + 1, i).random() < DRAWN
-        if not drawn and lived < LATE * gap:
-            continue
-        event += 1
-        dice = chance(seed, BLINK, i)
-        start = i + (float(dice.uniform(0, 5)) if drawn else 0.0)
-        stretch = float(np.clip(np.exp(dice.normal(0, DURATION)), 0.75, 1.6)) * fps / 25.0
-        out.append(Blink(start, stretch, float(dice.uniform(0.93, 1.0))))
+class BlinkStream:
+    """Blinks, decided frame by frame. `events`: those whose course has not been dropped."""
+
+    def __init__(self, seed: int, fps: float = FPS) -> None:
+        self.events: list[Blink] = []
+        self._seed, self._fps = seed, fps
+        self._lived = 0.0  # seconds since the last blink, as the blinking process feels them
+        self._gap = float(chance(seed, BLINK, -1 & 0xFFFF).uniform(0.4, 1.0)) * MEDIAN_SECONDS
+
+    def step(self, frame: int, rate: float, liked: bool) -> None:
+        """The next frame. rate >= 0 scales how often blinks come, 1 = as people do, 0 = never; liked: a blink likes it."""
+        self._lived += rate / self._fps
+        ready = liked and self._lived >= READY * self._gap and rate > 0
+        drawn = ready and chance(self._seed, BLINK + 1, frame).random() < DRAWN
+        if not drawn and self._lived < LATE * self._gap:
+            return
+        dice, per = chance(self._seed, BLINK, frame), self._fps / 25.0
+        start = frame + (float(dice.uniform(0, 5)) if drawn else 0.0)
+        stretch = float(np.clip(np.exp(dice.normal(0, DURATION)), 0.75, 1.6)) * per
+        self.events.append(Blink(start, stretch, float(dice.uniform(0.93, 1.0))))
         if dice.random() < DOUBLE:
-            out.append(
-                Blink(start + float(dice.uniform(*DOUBLE_FRAMES)) * fps / 25.0, 0.9 * stretch, float(dice.uniform(0.75, 1.0)))
-            )
-        gap = float(np.clip(np.exp(dice.normal(np.log(MEDIAN_SECONDS), SPREAD)), SHORTEST / READY, LONGEST / LATE))
-        lived = 0.0
-    return out
+            start += float(dice.uniform(*DOUBLE_FRAMES)) * per
+            self.events.append(Blink(start, 0.9 * stretch, float(dice.uniform(0.75, 1.0))))
+        self._gap = float(np.clip(np.exp(dice.normal(np.log(MEDIAN_SECONDS), SPREAD)), SHORTEST / READY, LONGEST / LATE))
+        self._lived = 0.0
+
+    def drop(self, before: int) -> None:
+        """Forget blinks that are over at frame `before`."""
+        if self.events:
+            self.events = [blink for blink in self.events if _frames(blink)[1] > before]
 
 
-def closure(events: Sequence[Blink], frames: int) -> np.ndarray:
-    """(T,) closure 0..1: 1 = lids shut."""
-    out = np.zeros(frames, np.float32)
+def blinks(rate: np.ndarray, fps: float, seed: int, boundaries: Sequence[int] = ()) -> list[Blink]:
+    """All blinks of T frames. rate (T,) as in `BlinkStream.step`; boundaries: frames that a blink likes."""
+    stream, liked = BlinkStream(seed, fps), set(boundaries)
+    for frame, speed in enumerate(rate.tolist()):
+        stream.step(frame, speed, frame in liked)
+    return stream.events
+
+
+def closure(events: Sequence[Blink], stop: int, first: int = 0, end: int | None = None) -> np.ndarray:
+    """(stop - first,) closure 0..1 of the frames from `first` to before `stop`: 1 = lids shut. end: frame after the last of the
+    recording, at which blinks break off (default: `stop`)."""
+    out = np.zeros(stop - first, np.float32)
     for blink in events:
-        first, last = max(int(np.ceil(blink.start - 1)), 0), min(int(blink.start + len(SHAPE) * blink.stretch) + 1, frames)
-        at = (np.arange(first, last) - blink.start) / blink.stretch
+        begins, ends = _frames(blink)
+        ends = min(ends, stop if end is None else end)
+        low, high = max(begins, first), min(ends, stop)
+        if low >= high:
+            continue
+        at = (np.arange(begins, ends) - blink.start) / blink.stretch
         course = np.interp(at, np.arange(-1, len(SHAPE) + 1), np.r_[0, SHAPE, 0])
-        out[first:last] = np.maximum(out[first:last], blink.depth * course / max(course.max(), 0.8) if len(course) else 0)
+        course *= blink.depth / max(course.max(), 0.8)
+        out[low - first : high - first] = np.maximum(out[low - first : high - first], course[low - begins : high - begins])
     return out
+
+
+def _frames(blink: Blink) -> tuple[int, int]:
+    """First frame, and frame after the last, in which the lids move."""
+    return max(math.ceil(blink.start - 1), 0), int(blink.start + len(SHAPE) * blink.stretch) + 1

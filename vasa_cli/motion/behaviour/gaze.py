@@ -11,13 +11,13 @@ of seven; the liveliest 0.87) sideways and 0.60 up and down. See `hold`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 
 import numpy as np
 
-from vasa_cli.motion.behaviour.prosody import Prosody
+from vasa_cli.motion.behaviour.lanes import EYE_PITCH, EYE_YAW, PITCH, YAW, Lanes
 from vasa_cli.motion.behaviour.style import MotionStyle
-from vasa_cli.motion.behaviour.timing import FPS, LOOK_AHEAD, chance, ease, stroke
+from vasa_cli.motion.behaviour.timing import FPS, LOOK_AHEAD, chance
 
 FIX, ASIDE, LENGTH = 0x6A2E, 0x6A2F, 0x6A30
 TALK_SECONDS, LISTEN_SECONDS = 3.0, 7.5  # on the viewer, mean
@@ -34,44 +34,78 @@ STAY = np.array([0.9, 0.7])  # of the head's turns that the eyes undo, yaw and p
 KEPT = 0.45  # of the network's own wandering of the eyes
 
 
-@dataclass(frozen=True)
 class Gaze:
-    """eyes (T, 2) degrees, yaw + right and pitch + up; head (T, 3) degrees that go along; shifts: frames of large darts."""
+    """Fixations one after another. Aside mostly as a phrase ends or is planned, back at the latest when the next one begins.
 
-    eyes: np.ndarray
-    head: np.ndarray
-    shifts: tuple[int, ...]
+    Eyes in degrees, yaw + right and pitch + up, and the head's part are written to the lanes. `frame`: the next one.
+    """
 
+    def __init__(self, style: MotionStyle, seed: int, lanes: Lanes) -> None:
+        self.frame = 0
+        self._style, self._seed, self._lanes = style, seed, lanes
+        self._starts: set[int] = set()
+        self._ends: dict[int, int] = {}  # frame at which it counts: frame at which it was
+        self._at, self._aside, self._since = np.zeros(2), False, 0
+        self._due = self._small = float(chance(seed, LENGTH, 0xFFFF).uniform(1.0, 3.0)) * FPS
+        self._eyes = (0.0, 0.0)  # where finished saccades have brought them
+        self._saccades: list[tuple[float, float, float, float]] = []  # begin, frames, by yaw and pitch
 
-def darts(prosody: Prosody, style: MotionStyle, seed: int) -> Gaze:
-    """Fixations one after another. Aside mostly as a phrase ends or is planned, back at the latest when the next one begins."""
-    n = len(prosody)
-    eyes, head = np.zeros((n, 2)), np.zeros((n, 3))
-    quiet = prosody.silent_for()
-    ends = {stop for _, stop in prosody.phrases}
-    starts = {max(start - LOOK_AHEAD + 1, 0) for start, _ in prosody.phrases}
-    at, aside, since, shifts = np.zeros(2), False, 0, []
-    due = small = float(chance(seed, LENGTH, 0xFFFF).uniform(1.0, 3.0)) * FPS
-    for i in range(n):
-        dice = chance(seed, ASIDE, i) if i in ends else None
-        thinking = dice is not None and not aside and dice.random() < min(0.4 * style.darts, 0.9)
-        back = aside and i in starts and i - since > 6
-        if i >= due or thinking or back:
-            aside = not aside and style.darts > 0
-            target, due = _next(aside, i, quiet[i] > 1.5 * FPS, style, seed)
-            small = i + _fixation(seed, i)
-            if aside:
-                shifts.append(i)
-        elif i >= small:
-            dice = chance(seed, FIX, i)
-            spread = 2.0 if aside else 1.0
-            target = (at if aside else 0) + spread * dice.normal(0, (SMALL, SMALL_PITCH))
-            small = i + _fixation(seed, i)
-        else:
-            continue
-        _move(eyes, head, i, target - at, chance(seed, FIX + 1, i), style)
-        at, since = target, i
-    return Gaze(eyes, head, tuple(shifts))
+    def begin(self, start: int) -> None:
+        """A phrase begins at frame `start`: the eyes come back in time, or as soon as this is known."""
+        self._starts.add(max(start - LOOK_AHEAD + 1, self.frame))
+
+    def end(self, stop: int) -> None:
+        """A phrase has ended before frame `stop`."""
+        self._ends[max(stop, self.frame)] = stop
+
+    def step(self, silent: int) -> bool:
+        """The next frame, `silent` frames after the last speech -> whether the eyes leave the viewer now."""
+        i, aside = self.frame, self._aside
+        self.frame += 1
+        end = self._ends.pop(i, None)
+        dice = None if end is None else chance(self._seed, ASIDE, end)
+        thinking = dice is not None and not aside and dice.random() < min(0.4 * self._style.darts, 0.9)
+        back = aside and i in self._starts and i - self._since > 6
+        self._starts.discard(i)
+        if i >= self._due or thinking or back:
+            self._aside = not aside and self._style.darts > 0
+            target, self._due = _next(self._aside, i, silent > 1.5 * FPS, self._style, self._seed)
+            self._look(i, target)
+        elif i >= self._small:
+            away = chance(self._seed, FIX, i).normal(0, (SMALL, SMALL_PITCH))
+            self._look(i, self._at + 2.0 * away if aside else away)
+        self._write(i)
+        return self._aside and not aside
+
+    def _look(self, frame: int, target: np.ndarray) -> None:
+        """One saccade; of a large one the head does a part, later and slower."""
+        dice, (x, y) = chance(self._seed, FIX + 1, frame), (target - self._at).tolist()
+        far = math.hypot(x, y)
+        self._saccades.append((frame - dice.uniform(0, 1), (0.021 + 0.0022 * far) * FPS, x, y))
+        if far > HEAD_JOINS:
+            part = HEAD_PART * self._style.head_yaw * far / (far + HEAD_JOINS)
+            stay = 30 + dice.uniform(0, 15)
+            knots = [(0, 0), (10, 1), (stay, 0.8), (stay + 25, 0)]
+            self._lanes.stroke(YAW, frame, knots, -part * x)  # yaw > 0 turns left, gaze > 0 looks right
+            self._lanes.stroke(PITCH, frame, knots, -part * y)
+        self._at, self._since = target, frame
+        self._small = frame + _fixation(self._seed, frame)
+
+    def _write(self, frame: int) -> None:
+        x, y = self._eyes
+        moving: list[tuple[float, float, float, float]] = []
+        for saccade in self._saccades:
+            begin, took, dx, dy = saccade
+            done = min((frame - begin) / took, 1.0)
+            share = done**3 * (10.0 + done * (6.0 * done - 15.0))  # as timing.ease
+            x, y = x + dx * share, y + dy * share
+            if done < 1.0 or moving:
+                moving.append(saccade)
+            else:
+                self._eyes = (x, y)
+        self._saccades = moving
+        self._lanes.put(frame, EYE_YAW, x)
+        self._lanes.put(frame, EYE_PITCH, y)
 
 
 def _fixation(seed: int, frame: int) -> float:
@@ -92,20 +126,6 @@ def _next(aside: bool, frame: int, listening: bool, style: MotionStyle, seed: in
     far = min(AWAY_DEGREES * float(np.exp(dice.normal(0, 0.35))) * (0.6 if listening else 1.0) * style.dart_size, AWAY_LIMIT)
     up = 0.7 if np.sin(angle) > 0 else 0.8  # eyes go less far up and down than sideways
     return far * np.array([np.cos(angle), up * np.sin(angle)]), frame + FPS * min(max(stay, FIXATION[0]), LONGEST_AWAY)
-
-
-def _move(eyes: np.ndarray, head: np.ndarray, frame: int, by: np.ndarray, dice: np.random.Generator, style: MotionStyle) -> None:
-    """One saccade, in place, lasting to the end; of a large one the head does a part, later and slower."""
-    far = float(np.hypot(*by))
-    took = (0.021 + 0.0022 * far) * FPS
-    begin = frame - dice.uniform(0, 1)
-    part = HEAD_PART * style.head_yaw * far / (far + HEAD_JOINS) if far > HEAD_JOINS else 0.0
-    eyes[frame:] += by * ease((np.arange(frame, len(eyes)) - begin) / took)[:, None]
-    if part:
-        stay = 30 + dice.uniform(0, 15)
-        course = [(0, 0), (10, 1), (stay, 0.8), (stay + 25, 0)]
-        stroke(head[:, 0], frame, course, -part * by[0])  # yaw > 0 turns left, gaze > 0 looks right
-        stroke(head[:, 1], frame, course, -part * by[1])
 
 
 def hold(eyes: np.ndarray, pose: np.ndarray, calm: np.ndarray) -> np.ndarray:

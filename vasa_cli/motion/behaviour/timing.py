@@ -1,4 +1,7 @@
-"""Small tools of all behaviours: eased strokes, leaky averages, and chance that does not depend on what comes later."""
+"""Small tools of all behaviours: eased strokes, leaky averages, and chance that does not depend on what comes later.
+
+Averages take one value after another: behaviours run as long as the sound does, and keep only what they still need.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 FPS = 25.0
-LOOK_AHEAD = 5  # frames of features that a frame's behaviour may look at beyond its own: 200 ms
+LOOK_AHEAD = 5  # frames of sound that behaviours anticipate: 200 ms
+
+Knots = Sequence[tuple[float, float]]
 
 
 def chance(seed: int, kind: int, frame: int) -> np.random.Generator:
@@ -21,41 +26,37 @@ def ease(x: np.ndarray) -> np.ndarray:
     return np.asarray(x**3 * (10.0 + x * (6.0 * x - 15.0)))
 
 
-def stroke(out: np.ndarray, start: float, knots: Sequence[tuple[float, float]], size: float = 1.0) -> None:
-    """Add an eased course to out (T,), in place: knots are (frames since start, value), beginning and ending with value 0."""
-    first, last = max(int(np.ceil(start)), 0), min(int(np.floor(start + knots[-1][0])) + 1, len(out))
-    if last <= first:
-        return
-    t = np.arange(first, last) - start
+def course(t: np.ndarray, knots: Knots) -> np.ndarray:
+    """Eased values at t (N,) frames after the start: knots are (frames since start, value), beginning and ending with value 0."""
     times, values = np.array(knots).T
     right = np.clip(np.searchsorted(times, t, side="right"), 1, len(times) - 1)
     left = right - 1
     x = ease((t - times[left]) / (times[right] - times[left]))
-    out[first:last] += size * (values[left] * (1 - x) + values[right] * x)
+    return np.asarray(values[left] * (1 - x) + values[right] * x)
 
 
-def leaky(x: np.ndarray, seconds: float, start: float = 0.0) -> np.ndarray:
-    """Causal exponential average of x (T,) or (T, C) with this time constant."""
-    rate = 1.0 - np.exp(-1.0 / (FPS * seconds))
-    out = np.empty_like(x, dtype=np.float64)
-    held = np.full(x.shape[1:], start, np.float64)
-    for i, value in enumerate(x):
-        held = held + rate * (value - held)
-        out[i] = held
-    return out
+class Leaky:
+    """Causal exponential average with this time constant, of one value after another. Begins at `start`, or the first value."""
+
+    def __init__(self, seconds: float, start: float | None = None) -> None:
+        self._held = start
+        self._rate = 1.0 - float(np.exp(-1.0 / (FPS * seconds)))
+
+    def __call__(self, value: float) -> float:
+        held = value if self._held is None else self._held
+        self._held = held + self._rate * (value - held)
+        return self._held
 
 
-def slew(x: np.ndarray, up: float, down: float) -> np.ndarray:
-    """x (T,) followed with at most `up` and `down` a frame, then rounded off by a causal average of 0.16 s."""
-    out = np.empty(len(x))
-    held = float(x[0]) if len(x) else 0.0
-    for i, value in enumerate(x):
-        held += float(np.clip(value - held, -down, up))
-        out[i] = held
-    return leaky(out, 0.16, float(out[0]) if len(out) else 0.0)
+class Slew:
+    """Follows one value after another with at most `up` and `down` a frame, rounded off by a causal average of 0.16 s."""
 
+    def __init__(self, up: float, down: float) -> None:
+        self._up, self._down = up, down
+        self._held: float | None = None
+        self._rounded = Leaky(0.16)
 
-def runs(on: np.ndarray) -> list[tuple[int, int]]:
-    """First frame and frame after the last of each run of True."""
-    edges = np.flatnonzero(np.diff(np.r_[False, on, False].astype(int)))
-    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    def __call__(self, value: float) -> float:
+        held = value if self._held is None else self._held
+        self._held = held + min(max(value - held, -self._down), self._up)
+        return self._rounded(self._held)

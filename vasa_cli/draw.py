@@ -1,0 +1,75 @@
+"""Motion to a finished video file, its stages side by side: motion is made, frames are drawn, ffmpeg encodes.
+
+One thread makes motion a few blocks ahead; as many decoders as there are cores draw a block of frames each; this thread gives
+them to ffmpeg in order. Every queue between them is bounded: memory depends on the size of the frames, not on their number.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vasa_cli.motions import Motion, batches
+from vasa_cli.overlap import OrderedMap, RunAhead
+from vasa_cli.picture import Picture
+from vasa_cli.progress import Reporter
+from vasa_cli.requests import RenderRequest
+from vasa_cli.runtime import Clock, Models
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vasa_cli.decoder.render import FaceDecoder
+    from vasa_cli.motion.track import MotionTrack
+    from vasa_cli.portrait.latent import FaceLatent
+
+MOTION_AHEAD = 4  # blocks of `motions.BLOCK` frames
+DRAWN_AHEAD = 2  # blocks of frames that wait for ffmpeg
+
+
+def draw(
+    request: RenderRequest, face: FaceLatent, motion: Motion, sound: Path | None, device: str, reporter: Reporter,
+    models: Models, clock: Clock, codec: str,
+) -> str:  # fmt: skip
+    """Frames to file; returns the decoded-frame hash. clock gets the stages' seconds; "first_frame" is a moment, in
+    `time.perf_counter`'s terms. Raises VasaError."""
+    from vasa_cli.device import drawing, memory_guard
+    from vasa_cli.video.writer import VideoWriter
+
+    form, made, drawn_by = request.form, Clock(), Clock()
+    with (
+        reporter.stage("render") as update,
+        memory_guard(device),
+        RunAhead(made.each("motion", motion.blocks), MOTION_AHEAD) as soon,
+    ):
+        update(0, motion.frames)
+        with clock("decoder"):  # made while the first motion is
+            picture = Picture(face, request.picture, form, models, device, request.dtype)
+            decoders = picture.decoders(drawing(device))
+        for line in picture.notes:
+            reporter.note(line)
+        writer = VideoWriter(
+            request.output, picture.size, motion.fps, motion.frames, sound, crf=request.crf, mark=request.provenance,
+            alpha=form.alpha, pixels=picture.pixels, codec=codec,
+        )  # fmt: skip
+
+        def one(decoder: FaceDecoder, part: MotionTrack) -> np.ndarray:
+            with drawn_by("decoder"):
+                return picture.draw(decoder, part)
+
+        with writer, OrderedMap(one, decoders, DRAWN_AHEAD) as drawn:
+            for block in drawn(batches(soon, picture.batch)):
+                with clock("encoder"):
+                    writer.write(block)
+                update(writer.written, motion.frames)
+            finish = time.perf_counter()
+        if "generate" in clock.seconds:
+            clock.add("generate", -clock.seconds["speech"])  # it waited for the features
+            reporter.done("generate", motion.frames, made.seconds["motion"])
+    clock.add("mux", time.perf_counter() - finish)
+    clock.add("decoder", drawn_by.seconds["decoder"] / len(decoders))
+    assert writer.result is not None
+    assert writer.first_at is not None
+    clock.seconds["first_frame"] = writer.first_at
+    return f"sha256:{writer.result.sha256}"

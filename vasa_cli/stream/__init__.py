@@ -1,0 +1,7 @@
+"""`vasa stream`: sound comes in, frames go out while it still comes.
+
+    source -> session (clock, resampler, engine) -> sink
+                 ^ control
+
+Everything here is about time and pipes; what the face does is decided by the same modules that `render` uses.
+"""
