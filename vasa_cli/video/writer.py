@@ -30,7 +30,7 @@ from vasa_cli.video.nvenc import NVENC, nvenc_options
 if TYPE_CHECKING:
     import numpy as np
 
-X264_PRESET = "fast"  # 8 ms of a core a frame at 512x512
+X264_PRESET = "faster"  # a fifth less work than "fast" (6 ms of a core a 512x512 frame), a tenth smaller, 0.05 levels further off
 THREADS = 4  # whatever the machine has: x264's pictures are the same for 1, 2 and 4, others for 8 (shorter motion vectors)
 PIPE = 1 << 20  # bytes between us and ffmpeg, where the system lets us ask: as many as it allows without special rights
 AUDIO_BITRATE = "256k"  # ffmpeg takes less by itself where the rate and channels allow no more
