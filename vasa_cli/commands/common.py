@@ -316,4 +316,6 @@ def motion_options(
     loaded = load_preset(preset if preset is not None else DEFAULT_PRESET)
     controls = resolve_controls(loaded, flags)
     heard = check_speech(speech or SPEECH[0])
-    return MotionOptions(controls, loaded.name, seed or 0, check_weights(weights), steps, device or "auto", style, heard)
+    return MotionOptions(
+        controls, loaded.name, seed or 0, check_weights(weights), steps, device or "auto", style, heard, loaded.path
+    )

@@ -112,6 +112,6 @@ def _video_options(coding: Coding) -> list[str]:
 
 
 def _service(coding: Coding) -> list[str]:
-    """MPEG-TS carries no tags but the name of the service."""
-    name = "AI-generated video (vasa_cli)" if coding.mark else "vasa_cli"
-    return ["-metadata", f"service_name={name}", "-metadata", "service_provider=vasa_cli"]
+    """MPEG-TS carries no tags but the name and the provider of the service."""
+    name, provider = (provenance.SERVICE, provenance.SOURCE_TYPE) if coding.mark else ("vasa_cli", "vasa_cli")
+    return ["-metadata", f"service_name={name}", "-metadata", f"service_provider={provider}"]

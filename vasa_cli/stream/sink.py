@@ -20,6 +20,7 @@ from vasa_cli.stream.flv import FlvReader, Packet, Shape
 from vasa_cli.stream.fmp4 import Mp4Muxer
 from vasa_cli.stream.matroska import MkvMuxer
 from vasa_cli.stream.pipes import QUEUE_FRAMES, ConsumerGone, PipeWriter, Target, is_broken_pipe, widen, write_all
+from vasa_cli.video import provenance
 from vasa_cli.video.ffmpeg import explain
 
 _READ_BYTES = 1 << 16
@@ -95,7 +96,7 @@ class RawSink:
 def _y4m_header(coding: Coding) -> bytes:
     """Chroma sits between the two lines and columns it is the mean of (C420jpeg)."""
     width, height = coding.size
-    mark = " XAI_GENERATED=vasa_cli" if coding.mark else ""
+    mark = f" XAI_GENERATED=vasa_cli XDIGITAL_SOURCE_TYPE={provenance.SOURCE_TYPE}" if coding.mark else ""
     rate = f"F{coding.fps.numerator}:{coding.fps.denominator}"
     return f"YUV4MPEG2 W{width} H{height} {rate} Ip A1:1 C420jpeg XYSCSS=420JPEG XCOLORRANGE=LIMITED{mark}\n".encode()
 
