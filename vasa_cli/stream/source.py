@@ -208,10 +208,10 @@ class SoundSource:
             return 0
         if not self.sound.decoded:
             return os.open(path, os.O_RDONLY)  # a FIFO: waits for its writer
-        from vasa_cli.video.ffmpeg import file_url, find_ffmpeg
+        from vasa_cli.video.ffmpeg import file_url, find_ffmpeg, safe_words
 
         command = [
-            str(find_ffmpeg()), "-v", "error", "-nostdin", "-i", file_url(path), "-map", "0:a:0", "-af",
+            str(find_ffmpeg()), "-v", "error", "-nostdin", *safe_words(), "-i", file_url(path), "-map", "0:a:0", "-af",
             "aformat=channel_layouts=mono|stereo", "-c:a", "pcm_f32le", "-fflags", "+bitexact", "-f", "wav", "pipe:1",
         ]  # fmt: skip
         self._complaints = tempfile.TemporaryFile()  # a pipe that nobody reads would fill up  # noqa: SIM115
