@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vasa_cli.errors import EncoderError
 from vasa_cli.files import sha256_file
-from vasa_cli.video.ffmpeg import explain, file_url, find_ffmpeg
+from vasa_cli.video.ffmpeg import explain, file_url, find_ffmpeg, safe_words
 from vasa_cli.video.formats import Format, format_of, is_picture_of, is_sequence
 
 
@@ -25,7 +25,8 @@ def sound_hash(path: Path) -> str | None:
     """Hex sha256 of the coded packets of the first sound track, whatever container holds them; None when there is no sound.
 
     Raises EncoderError when ffmpeg does not run."""
-    command = [str(find_ffmpeg()), "-v", "error", "-nostdin", "-i", file_url(path), "-map", "0:a:0", "-c", "copy"]
+    command = [str(find_ffmpeg()), "-v", "error", "-nostdin", *safe_words(), "-i", file_url(path)]
+    command += ["-map", "0:a:0", "-c", "copy"]
     try:
         done = subprocess.run(
             [*command, "-f", "streamhash", "-hash", "sha256", "pipe:1"], capture_output=True, text=True, errors="replace",
@@ -71,7 +72,8 @@ def frame_hash(path: Path, size: tuple[int, int], form: Format | None = None) ->
     if form.alpha and form.codec == "libvpx-vp9":
         command += ["-c:v", "libvpx-vp9"]  # ffmpeg's own decoder passes over the transparency
     source = path.name if form.sequence else file_url(path)
-    command += ["-i", source, "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "pipe:1"]
+    command += [*safe_words(",image2" if form.sequence else ""), "-i", source]
+    command += ["-map", "0:v:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "pipe:1"]
     place = path.parent if form.sequence else None  # only the picture's name may hold a %
     digest, total = hashlib.sha256(), 0
     with subprocess.Popen(
