@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 from vasa_cli.errors import EncoderError, UsageError
 from vasa_cli.video import provenance
@@ -59,7 +60,8 @@ def container_of(path: Path | None, name: str | None) -> str:
     return found
 
 
-def pixels_of(container: str) -> str:
+def pixels_of(container: str) -> Literal["rgb24", "yuv420p"]:
+    """What the engine draws for it."""
     return "rgb24" if container == "rgb24" else "yuv420p"
 
 

@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from vasa_cli.decoder.render import FaceDecoder
+    from vasa_cli.decoder.render import FaceDecoder, Pixels
     from vasa_cli.motion.stream import MotionStream
     from vasa_cli.motion.track import MotionTrack
     from vasa_cli.picture import Picture
@@ -49,23 +50,50 @@ class Engine(Protocol):
 
 
 class FaceEngine:
-    """The product's own chain: the same features, windows and decoder as `render`, a few frames at a time."""
+    """The product's own chain: the same features, windows and decoder as `render`, a few frames at a time.
+
+    On the CPU every frame is drawn for itself, as many at once as there are decoders, and leaves as soon as it is done.
+    """
 
     fps = FPS
 
     def __init__(
-        self, speech: SpeechEncoder, motion: MotionStream, picture: Picture, decoders: list[FaceDecoder], controls: LiveControls
-    ) -> None:
+        self, speech: SpeechEncoder, motion: MotionStream, picture: Picture, decoders: list[FaceDecoder], controls: LiveControls,
+        pixels: Pixels,
+    ) -> None:  # fmt: skip
+        import torch
+
         from vasa_cli.speech.stream import FeatureStream
 
-        self.size, self.pixels, self.motion = picture.size, picture.pixels, motion
+        self.size, self.motion = picture.size, motion
+        self.pixels: str = pixels
+        self._pixels: Pixels = pixels
         online = motion.online
         frames = 0 if online is None else online.hop + online.look
         self.delay = (ROW_SAMPLES - FRAME) / 16000 + float(frames / FPS)
-        self._features = FeatureStream(speech)
-        self._picture, self._decoders, self._controls = picture, decoders, controls
-        self._pool = ThreadPoolExecutor(len(decoders), thread_name_prefix="draw")
+        self._speech, self._features = speech, FeatureStream(speech)
+        self._controls, self._ground = controls, picture._ground()
+        self._at_once = 1 if picture.device == "cpu" else picture.batch
+        self._decoders: SimpleQueue[FaceDecoder] = SimpleQueue()
+        for decoder in decoders:
+            self._decoders.put(decoder)
+        self._pool = ThreadPoolExecutor(len(decoders), "draw", initializer=torch.set_num_threads, initargs=(1,))
         self._ready: deque[MotionTrack] = deque()
+
+    def warm_up(self) -> None:
+        """Do everything once with nothing: the first time takes longer, and there is no sound yet that would wait for it."""
+        import numpy as np
+
+        from vasa_cli.motion.stream import MotionStream
+        from vasa_cli.speech.stream import FeatureStream
+
+        features = FeatureStream(self._speech)
+        motion = MotionStream(seed=0, model=self.motion.model, online=self.motion.online)
+        motion.push(features.push(np.zeros(16000, np.float32)), features.ahead())
+        start = self._controls.start
+        for track in motion.take(lambda first, last: start.curves(last - first, FPS)):
+            for _ in self._block(track):
+                pass
 
     def hear(self, samples: np.ndarray) -> None:
         rows = self._features.push(samples)
@@ -101,11 +129,15 @@ class FaceEngine:
             yield from self._block(track)
 
     def _block(self, track: MotionTrack) -> Iterator[np.ndarray]:
-        """A block of motion, shared between the decoders."""
-        count = min(-(-len(track) // len(self._decoders)), self._picture.batch)
-        parts = [track.select(slice(start, start + count)) for start in range(0, len(track), count)]
-        free = len(self._decoders)
-        for first in range(0, len(parts), free):
-            work = zip(self._decoders, parts[first : first + free], strict=False)
-            for done in [self._pool.submit(self._picture.draw, decoder, part) for decoder, part in work]:
-                yield done.result()
+        """The frames of a block of motion, each as soon as it is drawn."""
+        step = self._at_once
+        parts = [track.select(slice(start, start + step)) for start in range(0, len(track), step)]
+        for drawn in [self._pool.submit(self._draw, part) for part in parts]:
+            yield drawn.result()
+
+    def _draw(self, part: MotionTrack) -> np.ndarray:
+        decoder = self._decoders.get()
+        try:
+            return next(decoder.frames(part, len(part), self._ground, self._pixels))
+        finally:
+            self._decoders.put(decoder)
