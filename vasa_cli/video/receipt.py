@@ -9,6 +9,8 @@ from typing import Any
 
 from vasa_cli.errors import InputError
 from vasa_cli.files import sha256_file, whole_file
+from vasa_cli.limits import RECEIPT_BYTES
+from vasa_cli.parsing import load_json, read_text
 from vasa_cli.video.formats import is_sequence
 
 FORMAT = "vasa-receipt/1"
@@ -32,7 +34,7 @@ def write_receipt(video: Path, data: dict[str, Any]) -> Path:
 def read_receipt(path: Path) -> dict[str, Any]:
     """Raises InputError when the file is missing or not a receipt of this format."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = load_json(read_text(path, RECEIPT_BYTES))
     except FileNotFoundError as e:
         raise InputError(f"{path}: no such receipt; it lies beside the video, as VIDEO.json") from e
     except (OSError, ValueError) as e:
