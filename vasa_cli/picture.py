@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 FITS = ("crop", "full")
 SIZES = (256, 1024)  # px, least and most of a crop's side
 DEFAULT_SIZE = 512
-BATCH = 4  # frames that a processor draws before it passes them on: it computes them one by one, more would only come later
-_CARD_PIXELS, _CARD_BATCH = 8 * 4 * 512 * 512, 32  # that a graphics card computes at once, at most
+# frames, and pixels, of a block at most. A processor computes frame by frame: longer blocks would only come later
+_BLOCK, _CARD_BLOCK = (4, 8 * 512 * 512), (32, 32 * 512 * 512)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ class Picture:
             pixels = "yuv420p" if planar else "rgba" if options.alpha else "rgb24"
         self.pixels = pixels
         self.behind = self._ground()
-        self.batch = BATCH if device == "cpu" else max(1, min(_CARD_BATCH, _CARD_PIXELS // side**2))
+        most, pixels_at_once = _BLOCK if device == "cpu" else _CARD_BLOCK
+        self.batch = max(1, min(most, pixels_at_once // max(side**2, self.size[0] * self.size[1])))
 
     def decoders(self, count: int) -> list[FaceDecoder]:
         """The decoder for each of `count` threads: one can draw in several at once."""
