@@ -36,7 +36,7 @@ from vasa_cli.video.background import Background, parse_background
 from vasa_cli.video.formats import check_encoder, codec_of, even_size
 from vasa_cli.video.framehash import file_hash, sound_hash
 from vasa_cli.video.nvenc import NVENC
-from vasa_cli.video.receipt import checked_input, read_receipt, receipt_path, stored_path
+from vasa_cli.video.receipt import check_values, checked_input, confined_output, read_receipt, receipt_path, stored_path
 from vasa_cli.weights.registry import EXTRAS, OPTIONAL
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ def request_from(
     data = read_receipt(receipt)
     try:
         inputs, weights, options = data["inputs"], data["weights"], data["options"]
+        check_values(data)
         photo = checked_input(inputs["portrait"], receipt, "portrait", portrait)
         sound = checked_input(inputs["audio"], receipt, "recording", audio) if "audio" in inputs else None
         track = checked_input(inputs["motion"], receipt, "motion file") if "motion" in inputs else None
@@ -160,7 +161,7 @@ def request_from(
         request = RenderRequest(
             photo,
             sound,
-            output if output is not None else receipt.parent / data["output"],
+            output if output is not None else confined_output(data["output"], receipt),
             motion,
             track=track,
             drive=drive,
@@ -175,7 +176,7 @@ def request_from(
         )
         _same_weights(weights)
         return Repeat(request, data["frame_hash"], data["device"])
-    except (KeyError, TypeError, ValueError, IndexError) as e:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as e:
         raise InputError(f"{receipt}: the receipt is incomplete or was edited ({type(e).__name__}: {e})") from e
 
 
