@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 from vasa_cli.errors import EncoderError, UsageError
 from vasa_cli.video import provenance
@@ -60,7 +59,7 @@ def container_of(path: Path | None, name: str | None) -> str:
     return found
 
 
-def pixels_of(container: str) -> Literal["rgb24", "yuv420p"]:
+def pixels_of(container: str) -> str:
     """What the engine draws for it."""
     return "rgb24" if container == "rgb24" else "yuv420p"
 

@@ -7,13 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from vasa_cli.decoder.render import FaceDecoder, Pixels
     from vasa_cli.motion.stream import MotionStream
     from vasa_cli.motion.track import MotionTrack
     from vasa_cli.picture import Picture
@@ -59,32 +57,26 @@ class Engine(Protocol):
 class FaceEngine:
     """The product's own chain: the same features, windows and decoder as `render`, a few frames at a time.
 
-    Frames are drawn in threads while more sound is heard: on the CPU each for itself, as many at once as there are decoders.
+    Frames are drawn in threads while more sound is heard: on the CPU each for itself, as many at once as there are threads.
     """
 
     fps = FPS
 
     def __init__(
-        self, speech: SpeechEncoder, motion: MotionStream, picture: Picture, decoders: list[FaceDecoder], controls: LiveControls,
-        pixels: Pixels,
-    ) -> None:  # fmt: skip
+        self, speech: SpeechEncoder, motion: MotionStream, picture: Picture, threads: int, controls: LiveControls
+    ) -> None:
         import torch
 
         from vasa_cli.speech.stream import FeatureStream
 
-        self.size, self.motion = picture.size, motion
-        self.pixels: str = pixels
-        self._pixels: Pixels = pixels
+        self.size, self.pixels, self.motion = picture.size, picture.pixels, motion
         online = motion.online
         frames = 0 if online is None else online.hop + online.look
         self.delay = (ROW_SAMPLES - FRAME) / 16000 + float(frames / FPS)
         self._speech, self._features = speech, FeatureStream(speech)
-        self._controls, self._ground = controls, picture._ground()
+        self._controls, self._picture = controls, picture
         self._at_once = 1 if picture.device == "cpu" else picture.batch
-        self._decoders: SimpleQueue[FaceDecoder] = SimpleQueue()
-        for decoder in decoders:
-            self._decoders.put(decoder)
-        self._pool = ThreadPoolExecutor(len(decoders), "draw", initializer=torch.set_num_threads, initargs=(1,))
+        self._pool = ThreadPoolExecutor(threads, "draw", initializer=torch.set_num_threads, initargs=(1,))
         self._ready: deque[MotionTrack] = deque()
         self._drawing: deque[Future[np.ndarray]] = deque()
         self.on_drawn: Callable[[], None] = lambda: None
@@ -141,18 +133,11 @@ class FaceEngine:
 
     def _begin(self, tracks: Iterator[MotionTrack]) -> Iterator[np.ndarray]:
         """Let all frames of these blocks be drawn; -> the oldest ones when too many are in work."""
-        step = self._at_once
+        step, picture = self._at_once, self._picture
         for track in itertools.chain((self._ready.popleft() for _ in range(len(self._ready))), tracks):
             for start in range(0, len(track), step):
-                drawing = self._pool.submit(self._draw, track.select(slice(start, start + step)))
+                drawing = self._pool.submit(picture.draw, picture.decoder, track.select(slice(start, start + step)))
                 drawing.add_done_callback(lambda done: self.on_drawn())
                 self._drawing.append(drawing)
             while len(self._drawing) > MOST_DRAWING:
                 yield self._drawing.popleft().result()
-
-    def _draw(self, part: MotionTrack) -> np.ndarray:
-        decoder = self._decoders.get()
-        try:
-            return next(decoder.frames(part, len(part), self._ground, self._pixels))
-        finally:
-            self._decoders.put(decoder)

@@ -183,11 +183,12 @@ def open_face_engine(request: StreamRequest, controls: LiveControls, reporter: R
     if note := soft_note(face, request.picture):
         reporter.note(note)
     motion = _motion(request, device, reporter)
-    picture = Picture(face, request.picture, format_of(Path("x.mp4")), models, device, request.dtype)
+    pixels = pixels_of(request.container)
+    picture = Picture(face, request.picture, format_of(Path("x.mp4")), models, device, request.dtype, pixels)
     for line in picture.notes:
         reporter.note(line)
     speech = models.speech(request.motion.weights)
-    engine = FaceEngine(speech, motion, picture, picture.decoders(drawing(device)), controls, pixels_of(request.container))  # type: ignore[arg-type]
+    engine = FaceEngine(speech, motion, picture, drawing(device), controls)  # type: ignore[arg-type]
     with memory_guard(device):
         engine.warm_up()
     return engine

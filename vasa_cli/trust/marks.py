@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vasa_cli.video import provenance
-from vasa_cli.video.ffmpeg import file_url, find_ffmpeg
+from vasa_cli.video.ffmpeg import file_url, find_ffmpeg, safe_words
 
 _HEAD = 1 << 16  # bytes at the start that are looked at
 _XMP_SOURCE = re.compile(rb"""DigitalSourceType(?:\s*=\s*["']|\s*>\s*|\s[^<>]*?resource\s*=\s*["'])\s*([^"'<>\s]{1,200})""")
@@ -68,7 +68,9 @@ def mark_of(path: Path, container: str) -> Mark:
         with path.open("rb") as f:
             words = f.readline(_HEAD).decode(errors="replace").split()
         found = {key: value for word in words for key, value in [word.partition("=")[::2]]}
-        return Mark(found.get("XDIGITAL_SOURCE_TYPE"), found.get("XAI_GENERATED"), "header")
+        term = found.get("XDST")  # the header has room for the last word of the source type alone
+        source = f"{provenance.SOURCE_TYPE.rpartition('/')[0]}/{term}" if term else None
+        return Mark(source, found.get("XAI_GENERATED"), "header")
     return _of_picture(path)
 
 
@@ -90,8 +92,8 @@ def _of_tags(tags: dict[str, str]) -> Mark:
 
 def tags_of(path: Path) -> dict[str, str]:
     """Tags of the whole file, names in small letters, as ffmpeg reads them; none where it reads none."""
-    command = [str(find_ffmpeg()), "-v", "error", "-nostdin", "-i", file_url(path), "-f", "ffmetadata", "pipe:1"]
-    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
+    command = [str(find_ffmpeg()), "-v", "error", "-nostdin", *safe_words(), "-i", file_url(path)]
+    done = subprocess.run([*command, "-f", "ffmetadata", "pipe:1"], capture_output=True, stdin=subprocess.DEVNULL)
     text = done.stdout.decode(errors="replace").split("\n[", 1)[0].replace("\\\n", "\n")
     lines = (line.partition("=") for line in re.split(r"(?<!\\)\n", text) if not line.startswith(";"))
     return {key.lower(): re.sub(r"\\(.)", r"\1", value) for key, sign, value in lines if sign}
