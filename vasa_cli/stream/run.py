@@ -92,6 +92,7 @@ def stream(
 ) -> Summary:
     """Sound in, video out, until the sound ends, `stop` is set or nobody reads. Raises any VasaError; a file that had begun is
     then left under its .part name, which the message tells."""
+    from vasa_cli.device import memory_guard
     from vasa_cli.pipeline import steady
 
     reporter = reporter or Reporter()
@@ -106,6 +107,7 @@ def stream(
         source.open()
         stack.callback(source.close)
         stack.enter_context(steady())
+        stack.enter_context(memory_guard(request.motion.device))
         engine = (open_engine or open_face_engine)(request, controls, reporter)
         stack.callback(engine.close)
         if request.control is not None:
@@ -119,7 +121,8 @@ def _run(
 ) -> Summary:  # fmt: skip
     form = source.form()
     if request.container in RAW:
-        reporter.note(f"{request.container} holds no sound: the pictures go alone")
+        colours = "; their colours are BT.709, which y4m cannot say" if request.container == "y4m" else ""
+        reporter.note(f"{request.container} holds no sound: the pictures go alone{colours}")
     coding = Coding(
         request.container, engine.size, engine.fps, form.rate, form.channels, encoder, request.crf,
         engine.pixels, request.provenance,
@@ -171,7 +174,7 @@ def signals(stop: Stop) -> Iterator[None]:
 def open_face_engine(request: StreamRequest, controls: LiveControls, reporter: Reporter) -> Engine:
     """Everything loaded and warm. Raises FaceError, WeightsError, DeviceError."""
     from vasa_cli import pipeline
-    from vasa_cli.device import drawing, memory_guard, resolve_device
+    from vasa_cli.device import drawing, resolve_device
     from vasa_cli.picture import Picture, check_face, soft_note
     from vasa_cli.runtime import Models
     from vasa_cli.stream.engine import FaceEngine
@@ -189,8 +192,7 @@ def open_face_engine(request: StreamRequest, controls: LiveControls, reporter: R
         reporter.note(line)
     speech = models.speech(request.motion.weights)
     engine = FaceEngine(speech, motion, picture, drawing(device), controls)  # type: ignore[arg-type]
-    with memory_guard(device):
-        engine.warm_up()
+    engine.warm_up()
     return engine
 
 
