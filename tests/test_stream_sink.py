@@ -144,7 +144,8 @@ def test_raw_pictures_are_the_bytes_themselves(tmp_path: Path) -> None:
         sink.picture(picture)
     sink.finish()
     head, _, rest = (tmp_path / "x.y4m").read_bytes().partition(b"\n")
-    assert head.startswith(b"YUV4MPEG2 W64 H64 F25:1 ") and b"AI_GENERATED" in head
+    assert head.startswith(b"YUV4MPEG2 W64 H64 F25:1 ") and b"AI_GENERATED" in head and b"=trainedAlgorithmicMedia" in head
+    assert len(head) < 120  # with four-digit sides too, ffmpeg reads 127 bytes
     assert rest == b"".join(b"FRAME\n" + p.tobytes() for p in pictures)
     with av.open(str(tmp_path / "x.y4m")) as file:
         np.testing.assert_array_equal([f.to_ndarray() for f in file.decode(video=0)], pictures)
@@ -284,6 +285,9 @@ def test_what_names_and_options_ask_for(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(UsageError, match="known are"):
         choose_encoder("h265")
     monkeypatch.setattr("vasa_cli.stream.encode.working_nvenc", lambda ffmpeg: True)
+    monkeypatch.setattr("vasa_cli.stream.encode._codes_live", lambda ffmpeg: False)
+    assert choose_encoder("auto") == "x264"  # three frames do not come out with the options of streams
+    monkeypatch.setattr("vasa_cli.stream.encode._codes_live", lambda ffmpeg: True)
     assert choose_encoder("auto") == "nvenc"
     call = command(replace(coding("mp4"), encoder="nvenc"), 3, 4, (5, 6))
     assert "h264_nvenc" in call and "libx264" not in call

@@ -9,8 +9,10 @@ which is therefore stored at 48 kHz.
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 from vasa_cli.errors import EncoderError, UsageError
@@ -60,6 +62,7 @@ def container_of(path: Path | None, name: str | None) -> str:
 
 
 def pixels_of(container: str) -> str:
+    """What the engine draws for it."""
     return "rgb24" if container == "rgb24" else "yuv420p"
 
 
@@ -69,10 +72,22 @@ def choose_encoder(name: str | None) -> str:
         raise UsageError(f"--encoder {name!r}: known are {', '.join(ENCODERS)}")
     if name == "x264":
         return name
-    works = working_nvenc(find_ffmpeg())
+    works = working_nvenc(find_ffmpeg()) and _codes_live(find_ffmpeg())
     if name == "nvenc" and not works:
         raise EncoderError("--encoder nvenc: this ffmpeg, driver and card do not encode with it; use --encoder x264 or auto")
     return "nvenc" if works else "x264"
+
+
+@lru_cache(maxsize=8)
+def _codes_live(ffmpeg: Path) -> bool:
+    """Whether NVENC takes our options here: older builds and cards know less."""
+    coding = Coding("mp4", (256, 256), Fraction(25), 16000, 1, "nvenc")
+    call = [str(ffmpeg), "-v", "error", "-nostdin", "-f", "lavfi", "-i", "color=gray:s=256x256:r=25", "-frames:v", "3"]
+    call += ["-pix_fmt", "yuv420p", *_video_options(coding), "-f", "null", "-"]
+    try:
+        return subprocess.run(call, capture_output=True, stdin=subprocess.DEVNULL, timeout=20).returncode == 0
+    except (OSError, subprocess.SubprocessError):
+        return False
 
 
 def command(coding: Coding, video_in: int, sound_in: int, outputs: tuple[int, ...]) -> list[str]:
@@ -112,6 +127,6 @@ def _video_options(coding: Coding) -> list[str]:
 
 
 def _service(coding: Coding) -> list[str]:
-    """MPEG-TS carries no tags but the name of the service."""
-    name = "AI-generated video (vasa_cli)" if coding.mark else "vasa_cli"
-    return ["-metadata", f"service_name={name}", "-metadata", "service_provider=vasa_cli"]
+    """MPEG-TS carries no tags but the name and the provider of the service."""
+    name, provider = (provenance.SERVICE, provenance.SOURCE_TYPE) if coding.mark else ("vasa_cli", "vasa_cli")
+    return ["-metadata", f"service_name={name}", "-metadata", f"service_provider={provider}"]

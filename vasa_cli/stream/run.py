@@ -19,7 +19,7 @@ from vasa_cli.requests import SPEECH, EncodeRequest, MotionOptions
 from vasa_cli.stream.clock import Policy
 from vasa_cli.stream.control import LiveControls
 from vasa_cli.stream.control_reader import ControlReader, open_control
-from vasa_cli.stream.encode import RAW, Coding, choose_encoder
+from vasa_cli.stream.encode import RAW, Coding, choose_encoder, pixels_of
 from vasa_cli.stream.engine import FPS, Engine
 from vasa_cli.stream.pipes import Target
 from vasa_cli.stream.session import Session, Stop
@@ -92,6 +92,7 @@ def stream(
 ) -> Summary:
     """Sound in, video out, until the sound ends, `stop` is set or nobody reads. Raises any VasaError; a file that had begun is
     then left under its .part name, which the message tells."""
+    from vasa_cli.device import memory_guard
     from vasa_cli.pipeline import steady
 
     reporter = reporter or Reporter()
@@ -106,6 +107,7 @@ def stream(
         source.open()
         stack.callback(source.close)
         stack.enter_context(steady())
+        stack.enter_context(memory_guard(request.motion.device))
         engine = (open_engine or open_face_engine)(request, controls, reporter)
         stack.callback(engine.close)
         if request.control is not None:
@@ -119,7 +121,8 @@ def _run(
 ) -> Summary:  # fmt: skip
     form = source.form()
     if request.container in RAW:
-        reporter.note(f"{request.container} holds no sound: the pictures go alone")
+        colours = "; their colours are BT.709, which y4m cannot say" if request.container == "y4m" else ""
+        reporter.note(f"{request.container} holds no sound: the pictures go alone{colours}")
     coding = Coding(
         request.container, engine.size, engine.fps, form.rate, form.channels, encoder, request.crf,
         engine.pixels, request.provenance,
@@ -183,11 +186,13 @@ def open_face_engine(request: StreamRequest, controls: LiveControls, reporter: R
     if note := soft_note(face, request.picture):
         reporter.note(note)
     motion = _motion(request, device, reporter)
-    picture = Picture(face, request.picture, format_of(Path("x.mp4")), models, device, request.dtype)
+    pixels = pixels_of(request.container)
+    picture = Picture(face, request.picture, format_of(Path("x.mp4")), models, device, request.dtype, pixels)
     for line in picture.notes:
         reporter.note(line)
     speech = models.speech(request.motion.weights)
-    engine = FaceEngine(speech, motion, picture, picture.decoders(drawing(device)), controls)  # type: ignore[arg-type]
+    engine = FaceEngine(speech, motion, picture, drawing(device), controls)  # type: ignore[arg-type]
+    engine.warm_up()
     return engine
 
 
