@@ -20,6 +20,7 @@ from typing import Any
 from vasa_cli.batch.job import Job, Outcome
 from vasa_cli.batch.run import Queue, Task
 from vasa_cli.errors import UsageError
+from vasa_cli.limits import DURATION_ENV, PIXELS_ENV
 
 _AHEAD = 1  # tasks that wait at each worker, so that none idles
 _CONNECT = 30.0  # seconds
@@ -42,12 +43,13 @@ def absolute(value: Any) -> Any:
     return value
 
 
-def do(job: Job, attempt: int, threads: int | None, timeout: float | None) -> Outcome:
-    """On a dask worker: one job at a time in each process, models kept between them."""
+def do(job: Job, attempt: int, threads: int | None, timeout: float | None, limits: dict[str, str]) -> Outcome:
+    """On a dask worker: one job at a time in each process, models kept between them. limits: of `vasa_cli.limits`."""
     from distributed import get_worker
 
     from vasa_cli.batch.worker import use_threads
 
+    os.environ.update(limits)
     if threads is not None:
         use_threads(threads)
     from vasa_cli.batch.perform import Workshop, perform
@@ -104,13 +106,14 @@ class Dask:
             tasks: dict[Any, Task] = {}
             ended = as_completed([], with_results=False)
             threads = max(1, self.threads // self.local) if self.local else None
+            limits = {name: os.environ[name] for name in (PIXELS_ENV, DURATION_ENV) if name in os.environ}
             while len(queue) or tasks:
                 room = len(client.scheduler_info(n_workers=-1)["workers"]) * (1 + _AHEAD) or 1
                 while len(tasks) < room and (task := queue.take(busy={t.job.face_key() for t in tasks.values()})):
                     number += 1
                     started(task)
                     future = client.submit(
-                        do, absolute(task.job), task.attempt, threads, self.timeout, key=f"{name}-{number}", pure=False
+                        do, absolute(task.job), task.attempt, threads, self.timeout, limits, key=f"{name}-{number}", pure=False
                     )
                     tasks[future.key] = task
                     ended.add(future)

@@ -120,6 +120,8 @@ def batch(
     device: common.Device = None,
     dtype: Dtype = None,
     threads: common.Threads = None,
+    max_pixels: common.MaxPixels = None,
+    max_duration: common.MaxDuration = None,
     refine: common.Refine = None,
     no_provenance: NoProvenance = False,
     cache_dir: common.CacheDir = None,
@@ -144,6 +146,7 @@ def batch(
     if manifest is None:
         raise UsageError("batch needs MANIFEST, such as: vasa batch jobs.yaml; or --schema")
     common.use_threads(threads)
+    common.use_limits(max_pixels, max_duration)
     if manifest == "-" and retry_failed and journal_file is None:
         raise UsageError("--retry-failed with a manifest from stdin needs --journal FILE")
     shared = Shared(
