@@ -46,6 +46,7 @@ def draw(
         update(0, motion.frames)
         with clock("decoder"):  # made while the first motion is
             picture = Picture(face, request.picture, form, models, device, request.dtype)
+            picture.batch = max(1, picture.batch >> request.halvings)
             decoders = picture.decoders(drawing(device))
         for line in picture.notes:
             reporter.note(line)

@@ -93,6 +93,7 @@ class RenderRequest:
     cache_dir: Path | None = None
     use_cache: bool = True
     overwrite: bool = False
+    halvings: int = 0  # how often the number of frames drawn at once is halved, where memory ran out
 
     def encode_request(self) -> EncodeRequest:
         size = self.picture.encoded_for
