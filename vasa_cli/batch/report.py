@@ -38,7 +38,7 @@ table{border-collapse:collapse;width:100%}th{text-align:left;cursor:pointer;user
 th[aria-sort=ascending]::after{content:" \\25b2"}th[aria-sort=descending]::after{content:" \\25bc"}
 td,th{padding:.35rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
 td.n{text-align:right;font-variant-numeric:tabular-nums}td.p{width:96px}td.p img{display:block;max-width:96px;max-height:96px}
-td.w{overflow-wrap:anywhere}.s{padding:.1rem .5rem;border-radius:1rem;background:var(--soft);white-space:nowrap}
+td.w{overflow-wrap:anywhere}td.i{min-width:8rem}.s{padding:.1rem .5rem;border-radius:1rem;background:var(--soft);white-space:nowrap}
 .failed .s{background:#c62828;color:#fff}.done .s{background:#2e7d32;color:#fff}
 code{font-size:.85em;opacity:.75}.e{color:#c62828}@media(prefers-color-scheme:dark){.e{color:#ff8a80}}
 """
@@ -104,7 +104,7 @@ def _row(o: Outcome, job: Job | None, poster: bytes | None, place: Path) -> str:
     frames = "" if o.frames is None else str(o.frames)
     cells = [
         f'<td class="p">{image}</td>',
-        f'<td class="w">{_e(o.id)}<br><code>{_e(o.task)}</code></td>',
+        f'<td class="w i">{_e(o.id)}<br><code>{_e(o.task)}</code></td>',
         f'<td><span class="s">{_e(o.status)}</span></td>',
         f'<td class="n">{_e(frames)}</td>',
         f'<td class="n">{o.seconds:.1f}</td>',
@@ -162,7 +162,8 @@ def _poster_of(o: Outcome, job: Job | None) -> bytes | None:
         if not pictures:
             return None
         source = pictures[len(pictures) // 2]
-    return poster(source, (o.frames or 0) / 2 / 25 if not is_sequence(job.output) else 0.0)
+    middle = 0.0 if is_sequence(job.output) else (o.frames or 0) / 2 / 25  # at 25 frames a second, as most are
+    return poster(source, middle) or (poster(source, 0.0) if middle else None)
 
 
 def poster(source: Path, at: float) -> bytes | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from vasa_cli.batch.done import is_done
-from vasa_cli.batch.job import Hashes, Job, Outcome
+from vasa_cli.batch.job import Hashes, Job, Outcome, job_key, output_size
 from vasa_cli.batch.journal import Journal
 from vasa_cli.batch.perform import JobReporter, Workshop, perform
 from vasa_cli.batch.show import Show
@@ -99,9 +99,10 @@ def plan(jobs: list[Job], journal: Journal, *, resume: bool = False, retry_faile
     for job in jobs:
         line = journal.last.get(job.id)
         if (resume or retry_failed) and is_done(job, line, hashes):
-            frame_hash = line.get("frame_hash") if line is not None else None
-            key = line.get("key") if line is not None else None
-            skipped.append(Outcome(job.id, "skipped", str(job.output), job.task, frame_hash=frame_hash, key=key))
+            frame_hash, key = line.get("frame_hash") if line is not None else None, job_key(job, hashes)
+            skipped.append(
+                Outcome(job.id, "skipped", str(job.output), job.task, frame_hash=frame_hash, key=key, size=output_size(job))
+            )
         elif retry_failed and (line is None or line.get("status") != "failed"):
             left.append(Outcome(job.id, "not run", str(job.output), job.task))
         elif exists(job.output) and not job.request.overwrite:
@@ -139,8 +140,10 @@ def run_batch(
         journal.sweep()
     outcomes = {outcome.id: outcome for outcome in (*planned.skipped, *planned.left)}
     show.begin(len(planned.todo), len(planned.skipped))
-    if done is not None:
-        for outcome in planned.skipped:
+    for outcome in planned.skipped:
+        if outcome.id not in journal.last:  # the run that did it could not write so
+            journal.end(outcome)
+        if done is not None:
             done(outcome)
     queue = Queue(planned.todo)
 
