@@ -21,7 +21,7 @@ from vasa_cli.stream.control import LiveControls
 from vasa_cli.stream.control_reader import ControlReader, open_control
 from vasa_cli.stream.encode import RAW, Coding, choose_encoder, pixels_of
 from vasa_cli.stream.engine import FPS, Engine
-from vasa_cli.stream.pipes import Target
+from vasa_cli.stream.pipes import Target, is_special
 from vasa_cli.stream.session import Session, Stop
 from vasa_cli.stream.sink import open_sink
 from vasa_cli.stream.source import SoundInput, SoundSource
@@ -82,7 +82,8 @@ def check_stream(request: StreamRequest, *, create: bool = True) -> None:
     if output is not None:
         if sound.path is not None and output.exists() and sound.path.exists() and output.samefile(sound.path):
             raise UsageError(f"{output}: is also the input; choose another name with -o")
-        check_output(output, overwrite=request.overwrite, create=create)
+        if not is_special(output):
+            check_output(output, overwrite=request.overwrite, create=create)
     if request.control == "0" and sound.path is None:
         raise UsageError("--control 0 and the sound both come from standard input: give the sound by --input")
 
