@@ -126,6 +126,8 @@ def stream(
     size: common.PictureSize = None,
     background: Ground = None,
     refine: common.Refine = None,
+    label: common.Label = None,
+    label_font: common.LabelFont = None,
     no_provenance: NoProvenance = False,
     overwrite: common.Overwrite = False,
     patience: Patience = None,
@@ -178,7 +180,8 @@ def stream(
     common.use_threads(threads)
     common.use_limits(max_pixels, max_duration)
     flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
-    picture = picture_options(None, size, parse_background(background) if background is not None else None, refine)
+    ground = parse_background(background) if background is not None else None
+    picture = picture_options(None, size, ground, refine, label, label_font)
     request = StreamRequest(
         portrait,
         sound_input(input_path, form, rate, channels, realtime),
