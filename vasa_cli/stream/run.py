@@ -16,6 +16,7 @@ from vasa_cli.files import check_input, check_output
 from vasa_cli.picture import PictureOptions
 from vasa_cli.progress import Reporter
 from vasa_cli.requests import SPEECH, EncodeRequest, MotionOptions
+from vasa_cli.stream import LOOK_AHEAD_MS
 from vasa_cli.stream.clock import Policy
 from vasa_cli.stream.control import LiveControls
 from vasa_cli.stream.control_reader import ControlReader, open_control
@@ -30,9 +31,6 @@ from vasa_cli.video import DEFAULT_CRF
 
 if TYPE_CHECKING:
     from vasa_cli.motion.stream import MotionStream
-
-LOOK_AHEAD_MS = 0  # default of --look-ahead: sound beyond a frame that the motion waits for, besides what it must
-LOOK_AHEAD_RANGE = (0, 1000)
 
 
 @dataclass(frozen=True)
