@@ -7,6 +7,7 @@ them to ffmpeg in order. Every queue between them is bounded: memory depends on 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def draw(
             reporter.note(line)
         writer = VideoWriter(
             request.output, picture.size, motion.fps, motion.frames, sound, crf=request.crf, mark=request.provenance,
-            alpha=form.alpha, pixels=picture.pixels, codec=codec,
+            alpha=form.alpha, pixels=picture.pixels, codec=codec, seal=sealing(request),
         )  # fmt: skip
 
         def one(decoder: FaceDecoder, part: MotionTrack) -> np.ndarray:
@@ -74,3 +75,11 @@ def draw(
     assert writer.first_at is not None
     clock.seconds["first_frame"] = writer.first_at
     return f"sha256:{writer.result.sha256}"
+
+
+def sealing(request: RenderRequest) -> Callable[[Path], None] | None:
+    """What signs the finished file; None where nobody wants it signed."""
+    from vasa_cli.trust.sign import seal
+
+    signing = request.sign
+    return None if signing is None else lambda path: seal(signing, request, path)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 FPS = Fraction(25)
 FRAME = 640  # samples of 16 kHz
-MOST_DRAWING = 12  # frames in work; beyond them hearing waits
 ROW_SAMPLES = 2840  # a row of features is final when so many samples after its frame's first have been heard
 
 
@@ -77,6 +76,7 @@ class FaceEngine:
         self._unheard: list[np.ndarray] = []
         self._controls, self._picture = controls, picture
         self._at_once = 1 if picture.device == "cpu" else picture.batch
+        self._most = 2 * threads + 2  # blocks in work; beyond them hearing waits
         self._pool = ThreadPoolExecutor(threads, "draw", initializer=torch.set_num_threads, initargs=(1,))
         self._ready: deque[MotionTrack] = deque()
         self._drawing: deque[Future[np.ndarray]] = deque()
@@ -152,5 +152,5 @@ class FaceEngine:
                 drawing = self._pool.submit(picture.draw, picture.decoder, track.select(slice(start, start + step)))
                 drawing.add_done_callback(lambda done: self.on_drawn())
                 self._drawing.append(drawing)
-            while len(self._drawing) > MOST_DRAWING:
+            while len(self._drawing) > self._most:
                 yield self._drawing.popleft().result()

@@ -16,12 +16,13 @@ from vasa_cli.files import check_input, check_output
 from vasa_cli.picture import PictureOptions
 from vasa_cli.progress import Reporter
 from vasa_cli.requests import SPEECH, EncodeRequest, MotionOptions
+from vasa_cli.stream import LOOK_AHEAD_MS
 from vasa_cli.stream.clock import Policy
 from vasa_cli.stream.control import LiveControls
 from vasa_cli.stream.control_reader import ControlReader, open_control
 from vasa_cli.stream.encode import RAW, Coding, choose_encoder, pixels_of
 from vasa_cli.stream.engine import FPS, Engine
-from vasa_cli.stream.pipes import Target
+from vasa_cli.stream.pipes import Target, is_special
 from vasa_cli.stream.session import Session, Stop
 from vasa_cli.stream.sink import open_sink
 from vasa_cli.stream.source import SoundInput, SoundSource
@@ -30,9 +31,6 @@ from vasa_cli.video import DEFAULT_CRF
 
 if TYPE_CHECKING:
     from vasa_cli.motion.stream import MotionStream
-
-LOOK_AHEAD_MS = 0  # default of --look-ahead: sound beyond a frame that the motion waits for, besides what it must
-LOOK_AHEAD_RANGE = (0, 1000)
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,8 @@ def check_stream(request: StreamRequest, *, create: bool = True) -> None:
     if output is not None:
         if sound.path is not None and output.exists() and sound.path.exists() and output.samefile(sound.path):
             raise UsageError(f"{output}: is also the input; choose another name with -o")
-        check_output(output, overwrite=request.overwrite, create=create)
+        if not is_special(output):
+            check_output(output, overwrite=request.overwrite, create=create)
     if request.control == "0" and sound.path is None:
         raise UsageError("--control 0 and the sound both come from standard input: give the sound by --input")
 
