@@ -113,7 +113,8 @@ await tick('done');out.undone=seen();await tick('failed');await tick('not run');
 await tick('failed');document.querySelector('th[data-key=seconds]').click();
 document.querySelector('th[data-key=seconds]').click();
 
-out.first=document.querySelector('tbody tr').dataset.id;out.images=[...document.images].filter(i=>i.complete&&i.naturalWidth).length;
+out.first=document.querySelector('tbody tr').dataset.id;
+out.images=[...document.images].filter(i=>i.complete&&i.naturalWidth).length;
 out.title=document.title;const t=performance.getEntriesByType('navigation')[0];out.ms=t.domContentLoadedEventEnd;
 
 out.loaded=performance.getEntriesByType('resource').filter(r=>!r.name.startsWith('data:')).length;
