@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Vasa
+from conftest import ROOT, Vasa, assert_fails_well
 
 from vasa_cli import pipeline
 from vasa_cli.batch.claim import claim_path, claimed, sweep
@@ -270,6 +270,10 @@ def test_an_interrupt_drops_the_job_and_resume_goes_on(environment: dict[str, st
     Path(f"{manifest}.journal.jsonl").unlink()  # the receipts alone say the same
     again = vasa("batch", manifest, *SMOKE, "--resume", "--json")
     assert json.loads(again.stdout)["counts"]["skipped"] == 3, again.stderr
+    Path(f"{manifest}.journal.jsonl").unlink()
+    assert_fails_well(
+        vasa("batch", manifest, *SMOKE, "--resume", "--seed", 5), 2, "exists already"
+    )  # changed, and not known as ours
 
 
 def test_two_batches_over_one_folder_at_once(environment: dict[str, str], manifest: Path) -> None:
@@ -302,6 +306,25 @@ def test_every_way_gives_the_same_frames(face: Path) -> None:
         [sys.executable, ROOT / "scripts" / "batch_equal.py", *map(str, words)], capture_output=True, text=True, timeout=550
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_job_on_a_dask_worker_is_ended_by_an_exception_in_its_thread(tmp_path: Path) -> None:
+    from vasa_cli.batch.cluster import _limited
+
+    job, cleaned = job_in(tmp_path), []
+
+    def call() -> Outcome:
+        try:
+            end = time.monotonic() + 60
+            while time.monotonic() < end:
+                time.sleep(0.01)
+        finally:
+            cleaned.append(1)
+        return Outcome(job.id, "done", "a.mp4")
+
+    outcome = _limited(call, job, 1, 0.3)
+    assert (outcome.status, outcome.error, cleaned) == ("failed", "took longer than 0.3 s (--timeout)", [1])
+    assert _limited(lambda: Outcome("a", "done", "a.mp4"), job, 1, 60.0).status == "done"
 
 
 def test_outcomes_say_no_more_than_needed() -> None:

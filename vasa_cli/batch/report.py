@@ -38,8 +38,8 @@ table{border-collapse:collapse;width:100%}th{text-align:left;cursor:pointer;user
 th[aria-sort=ascending]::after{content:" \\25b2"}th[aria-sort=descending]::after{content:" \\25bc"}
 td,th{padding:.35rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
 td.n{text-align:right;font-variant-numeric:tabular-nums}td.p{width:96px}td.p img{display:block;max-width:96px;max-height:96px}
-
-td.w{overflow-wrap:anywhere}td.i{min-width:8rem}.s{padding:.1rem .5rem;border-radius:1rem;background:var(--soft);white-space:nowrap}
+td.w{overflow-wrap:anywhere}td.i{min-width:8rem}
+.s{padding:.1rem .5rem;border-radius:1rem;background:var(--soft);white-space:nowrap}
 .failed .s{background:#c62828;color:#fff}.done .s{background:#2e7d32;color:#fff}
 code{font-size:.85em;opacity:.75}.e{color:#c62828}@media(prefers-color-scheme:dark){.e{color:#ff8a80}}
 """
