@@ -110,7 +110,8 @@ class FaceDecoder(torch.nn.Module):
 
     def vertices(self, dynamics: torch.Tensor) -> torch.Tensor:
         """(B, K) -> (B, 478, 3) canonical vertices of this person with this expression."""
-        return self.apertures(self.neutral + torch.einsum("bk,knc->bnc", dynamics, self.directions))
+        moved = (dynamics @ self.directions.flatten(1)).view(-1, *self.neutral.shape)
+        return self.apertures(self.neutral + moved)
 
     def forward(
         self,
