@@ -1,8 +1,12 @@
-"""Measure every stage on this machine: frames a second and multiples of real time, medians of repeats.
+"""Measure on this machine how fast everything is, and how much memory it takes, beside two floors and what others have published.
 
-    python scripts/benchmark.py [--seconds 10] [--repeats 3] [--weights default] [--device auto] [--write]
+    python scripts/benchmark.py [--parts commands,stages,floors,latency,memory] [--repeats 3] [--device auto] [--write] [--quick]
 
-With --write the table goes into docs/results.md, between its benchmark markers; other scripts own its other sections.
+parts: commands (start, encode, whole renders by threads and size), stages (each alone; shares), floors (still photo encoded,
+thin-plate warp; published figures), latency (cold, warm, through pipes), memory (10 s to 10 min); and, only when named: hour
+(memory at 60 min; many minutes), cuda (on a graphics card). With --write each part replaces its own lines under "Speed" in
+docs/results.md.
+Nothing else should run on the machine: the load before the run is written down with the numbers.
 """
 
 from __future__ import annotations
@@ -10,169 +14,90 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from benchmark_decoder import decoder_parts
-from results import write_section
+import bench_cuda
+import bench_floors
+import bench_latency
+import bench_memory
+import bench_render
+from bench_common import ROOT, Bench
+from results import RESULTS, write_section
 
-ROOT = Path(__file__).resolve().parents[1]
-SPEECH = ROOT / "vasa_cli" / "assets" / "demo_speech.flac"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measured stage; frames is None for stages that do not depend on the length."""
-
-    stage: str
-    seconds: float
-    frames: int | None
-
-
-def median_of(repeats: int, work: Callable[[], Any]) -> float:
-    taken = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+PARTS: dict[str, tuple[str, Callable[[Bench], str]]] = {
+    "commands": ("The whole command", bench_render.commands),
+    "stages": ("Each stage alone: one core, models loaded, 10 s of speech at 512×512", bench_render.stages),
+    "floors": ("Floors", bench_floors.floors),
+    "latency": ("The first frame, and every frame live", bench_latency.latency),
+    "memory": ("Memory by length", bench_memory.memory),
+    "hour": ("Memory at 60 minutes", bench_memory.hour),
+    "cuda": ("On a graphics card", bench_cuda.cuda),
+}
+STANDARD = ("commands", "stages", "floors", "latency", "memory")
 
 
-def vasa(*arguments: object, cache: Path) -> None:
-    """The real command, as a user would run it."""
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    env = {**os.environ, "VASA_CACHE_DIR": str(cache), "PYTHONPATH": paths}
-    subprocess.run([sys.executable, "-m", "vasa_cli", *map(str, arguments)], env=env, check=True, stdout=subprocess.DEVNULL)
-
-
-def sample_inputs(folder: Path, seconds: float) -> tuple[Path, Path]:
-    """The astronaut, and the demo's sentence over and over for so many seconds."""
-    import numpy as np
-    import soundfile
-    from PIL import Image
-    from skimage import data
-
-    photo, sound = folder / "astronaut.png", folder / "speech.wav"
-    Image.fromarray(data.astronaut()).save(photo)
-    samples, rate = soundfile.read(SPEECH)
-    wanted = round(seconds * rate)
-    soundfile.write(sound, np.tile(samples, -(-wanted // len(samples)))[:wanted], rate)
-    return photo, sound
-
-
-def measure(folder: Path, seconds: float, repeats: int, weights: str, device: str) -> list[Row]:
-    cache = folder / "cache"
-    photo, sound = sample_inputs(folder, seconds)
-    rows = [Row("`vasa --help` (start of the program)", median_of(repeats, lambda: vasa("--help", cache=cache)), None)]
-    face_file = folder / "face.safetensors"
-    cold = lambda: vasa("encode", photo, "--no-cache", "-o", face_file, "--overwrite", "-q", cache=cache)  # noqa: E731
-    rows.append(Row("`vasa encode`, new photo (whole command)", median_of(repeats, cold), None))
-    vasa("encode", photo, "-q", cache=cache)
-    rows.append(
-        Row("`vasa encode`, cached (whole command)", median_of(repeats, lambda: vasa("encode", photo, "-q", cache=cache)), None)
-    )
-    rows += in_process(photo, sound, cache, folder, repeats, weights, device)
-    out = folder / "out.mp4"
-    options = ["--weights", weights, "--device", device, "--overwrite", "-q"]
-    whole = median_of(repeats, lambda: vasa("render", photo, sound, "-o", out, *options, cache=cache))
-    frames = rows[-1].frames
-    return [*rows, Row("**`vasa render`, cached face (whole command)**", whole, frames)]
-
-
-def in_process(photo: Path, sound: Path, cache: Path, folder: Path, repeats: int, weights: str, device: str) -> list[Row]:
-    """Each stage alone, models loaded."""
-    import numpy as np
-
-    from vasa_cli import pipeline
-    from vasa_cli.decoder.refiner import Refiner
-    from vasa_cli.decoder.render import FaceDecoder
-    from vasa_cli.device import resolve_device
-    from vasa_cli.video.writer import VideoWriter
-
-    models, request = pipeline.Models(), pipeline.EncodeRequest(photo, cache_dir=cache)
-    face = pipeline.encode(request).face
-    rows = [Row("encode, cached (in the process)", median_of(repeats, lambda: pipeline.encode(request)), None)]
-    speech = pipeline.load_speech(sound)
-    options = pipeline.MotionOptions(weights=weights, device=device)
-    track = pipeline.generate(pipeline.GenerateRequest(sound, motion=options), models=models).track
-    frames = len(track)
-    encoder = models.speech(weights)
-    rows.append(Row("speech features", median_of(repeats, lambda: encoder.features(speech.samples)), frames))
-    generate = lambda: pipeline.generate(pipeline.GenerateRequest(sound, motion=options), models=models)  # noqa: E731
-    rows.append(Row("generate (speech features and motion)", median_of(repeats, generate), frames))
-    chosen = resolve_device(device)
-    decoder = models.decoder(face, chosen, "float32", face.size)
-    batch = 8 if chosen == "cpu" else 32
-    rows.append(Row("decoder (frames)", median_of(repeats, lambda: [None for _ in decoder.frames(track, batch=batch)]), frames))
-    rows += [Row(f"– {part}", taken, frames) for part, taken in decoder_parts(decoder, track, batch)] if chosen == "cpu" else []
-    refined = FaceDecoder(face, device=chosen, refine=Refiner())  # its weights decide nothing about its speed
-    rows.append(
-        Row(
-            "decoder with a refiner (untrained)",
-            median_of(repeats, lambda: [None for _ in refined.frames(track, batch=batch)]),
-            frames,
-        )
-    )
-    pictures = np.concatenate([block for _, block in zip(range(12), decoder.frames(track, batch=8), strict=False)])
-
-    def write() -> None:
-        with VideoWriter(folder / "write.mp4", (face.size, face.size), track.fps, frames, sound) as writer:
-            for start in range(0, frames, 8):
-                writer.write(np.take(pictures, range(start, min(start + 8, frames)), axis=0, mode="wrap"))
-
-    rows.append(Row("H.264, AAC, mux and frame hash", median_of(repeats, write), frames))
-    return rows
-
-
-def table(rows: list[Row], seconds: float, repeats: int, weights: str, device: str, load: str) -> str:
+def machine(bench: Bench) -> str:
+    """One line on what this is measured with."""
     import torch
 
-    from vasa_cli.device import device_name, resolve_device
+    from vasa_cli.device import available_cores, device_name, resolve_device
+    from vasa_cli.video.ffmpeg import find_ffmpeg, version
 
-    chosen = resolve_device(device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    lines = [
-        "## Speed",
-        "",
-        f"{date.today()}, {seconds:g} s of speech, medians of {repeats}; {cores} cores ({platform.machine()}), device {chosen} "
-        f"({device_name(chosen)}), torch {torch.__version__}, Python {platform.python_version()}, weights {weights}; "
-        f"load average of the machine before the run {load}. "
-        "`python scripts/benchmark.py --write` makes this table.",
-        "",
-        "| stage | seconds | frames/s | × real time |",
-        "|---|---|---|---|",
-    ]
-    for row in rows:
-        speed = f"{row.frames / row.seconds:.0f} | {row.frames / 25 / row.seconds:.2f}" if row.frames else "– | –"
-        lines.append(f"| {row.stage} | {row.seconds:.2f} | {speed} |")
-    return "\n".join(lines)
+    device = resolve_device(bench.device)
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    return (
+        f"{date.today()}; {available_cores()} cores ({platform.machine()}), device {device} ({device_name(device)}), torch "
+        f"{torch.__version__}, Python {platform.python_version()}, ffmpeg {version(find_ffmpeg())}, weights {bench.weights}; "
+        f"medians of {bench.repeats}; load average before the run {load}."
+    )
+
+
+def skeleton(page: Path = RESULTS) -> None:
+    """The section with a place for every part, when it is not there yet."""
+    if page.is_file() and f"<!-- benchmark-{STANDARD[0]}:start -->" in page.read_text(encoding="utf-8"):
+        return
+    places = [f"<!-- benchmark-{name}:start -->\n<!-- benchmark-{name}:end -->" for name in (*PARTS, "published")]
+    head = "## Speed\n\n`python scripts/benchmark.py --write` makes these tables; a line above each says when and where."
+    write_section("benchmark", "\n\n".join([head, *places]), page)
+
+
+def write(name: str, text: str, page: Path = RESULTS) -> None:
+    skeleton(page)
+    write_section(f"benchmark-{name}", text, page)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--parts", default=",".join(STANDARD), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of speech in the whole render")
     parser.add_argument("--weights", default="default")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--quick", action="store_true", help="a few frames: does it work?")
     parser.add_argument("--write", action="store_true", help="into docs/results.md")
+    parser.add_argument("--page", type=Path, default=RESULTS, help="another page to write to")
     options = parser.parse_args()
+    names = options.parts.split(",")
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        parser.error(f"--parts {','.join(unknown)}: known are {', '.join(PARTS)}")
     sys.path.insert(0, str(ROOT))
-    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"  # other work makes every number worse
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure(Path(folder), options.seconds, options.repeats, options.weights, options.device)
-    text = table(rows, options.seconds, options.repeats, options.weights, options.device, load)
-    print(text)
+        bench = Bench(Path(folder), options.repeats, options.weights, options.device, options.quick, options.seconds)
+        for name in names:
+            title, measure = PARTS[name]
+            line = machine(bench)
+            text = f"### {title}\n\n{line}\n\n{measure(bench)}"
+            print(f"{text}\n", flush=True)
+            if options.write:
+                write(name, text, options.page)
     if options.write:
-        write_section("benchmark", text)
+        write("published", bench_floors.published(), options.page)
 
 
 if __name__ == "__main__":

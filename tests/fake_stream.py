@@ -27,6 +27,7 @@ class FakeEngine:
     def __init__(self, controls: Any, pixels: str = "yuv420p", look: int = LOOK, cost: float = 0.0) -> None:
         self.pixels, self.controls, self.look, self.cost = pixels, controls, look, cost
         self.delay = look / 25
+        self.on_drawn: Any = None
         self.heard = np.zeros(0, np.float32)
         self.done = 0
         self.skipped = 0
@@ -56,6 +57,9 @@ class FakeEngine:
         frame[:SIDE] = round(16 + 219 * bright)
         frame[SIDE : SIDE * 5 // 4] = round(128 + 50 * head)
         return frame
+
+    def flush(self) -> Iterator[np.ndarray]:
+        return iter(())
 
     def skip(self, frames: int) -> int:
         count = min(frames, self._ready())

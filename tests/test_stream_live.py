@@ -128,8 +128,8 @@ def test_a_recording_at_once_is_as_fast_as_the_machine(tmp_path: Path, portrait:
 
 
 def test_a_gap_is_idled_through_and_the_sound_goes_on(tmp_path: Path, portrait: Path) -> None:
-    """1.5 s of nothing: frames keep leaving, dark ones, and what comes later is whole; pictures and sound stay as long. (On a busy
-    machine the stream itself may begin late, and then finds a shorter gap.)"""
+    """1.5 s of nothing: frames keep leaving, dark ones, and what comes later is whole; pictures and sound stay as long.
+    (On a busy machine the stream itself may begin late, and then finds a shorter gap.)"""
 
     def write(f: io.FileIO) -> None:
         paced(f, sound(10, (5,)))

@@ -16,13 +16,14 @@ from typing import Annotated
 import typer
 
 from vasa_cli import __version__
-from vasa_cli.commands import batch, cache, doctor, encode, generate, presets, render, stream
+from vasa_cli.commands import batch, cache, doctor, encode, generate, presets, render, stream, verify
 from vasa_cli.commands.common import DEBUG_ENV
 from vasa_cli.errors import EXIT_INTERRUPTED
 
 EPILOG = (
     "Exit codes: 0 done, 1 internal error, 2 usage or preset or manifest, 3 input unreadable, 4 no usable face, 5 weights, "
-    "6 device or memory, 7 ffmpeg, 8 some batch jobs failed, 130 interrupted (a stream by SIGTERM: 143)."
+    "6 device or memory, 7 ffmpeg, 8 some batch jobs failed, 9 differs from its receipt, "
+    "130 interrupted (a stream by SIGTERM: 143)."
 )
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ app.command("encode")(encode.encode)
 app.command("generate")(generate.generate)
 app.command("stream")(stream.stream)
 app.command("batch")(batch.batch)
+app.command("verify")(verify.verify)
 app.add_typer(presets.app, name="presets")
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)

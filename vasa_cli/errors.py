@@ -52,4 +52,10 @@ class BatchError(VasaError):
     exit_code = 8
 
 
+class DiffersError(VasaError):
+    """`vasa verify`: a video, its mark, an input or a weight file is not what the receipt says."""
+
+    exit_code = 9
+
+
 EXIT_INTERRUPTED = 130

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
 FITS = ("crop", "full")
 SIZES = (256, 1024)  # px, least and most of a crop's side
 DEFAULT_SIZE = 512
-_PIXELS_AT_ONCE = 8 * 512 * 512  # in a batch on the CPU; larger ones are no faster
+# frames, and pixels, of a block at most. A processor computes frame by frame: longer blocks would only come later
+_BLOCK, _CARD_BLOCK = (4, 8 * 512 * 512), (32, 32 * 512 * 512)
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,13 @@ def soft_note(face: FaceLatent, options: PictureOptions) -> str | None:
 
 class Picture:
     """Frames of one face. size: (width, height); batch: frames that are drawn at once; pixels: what they are made of, as the
-    writer takes it; notes: lines for stderr."""
+    writer takes it (yuv420p: (B, H * 3 / 2, W) planes); notes: lines for stderr."""
 
-    def __init__(self, face: FaceLatent, options: PictureOptions, form: Format, models: Models, device: str, dtype: str) -> None:
+    def __init__(
+        self, face: FaceLatent, options: PictureOptions, form: Format, models: Models, device: str, dtype: str,
+        pixels: str | None = None,
+    ) -> None:  # fmt: skip
+        """pixels: what frames are to be made of, by default what costs least on the way into `form`."""
         self.options, self.device = options, device
         self.notes: tuple[str, ...] = ()
         whole = options.fit == "full"
@@ -102,12 +106,17 @@ class Picture:
             side = decoded_side(face)
             self.canvas = Canvas(face, self.size, ground=self.ground, clear=options.alpha, device=device)
         self.decoder = models.decoder(face, device, dtype, side, whole, options.refine)
-        self.pixels = "rgba" if options.alpha else "rgb24"
-        self.batch = max(1, min(8, _PIXELS_AT_ONCE // side**2)) * (1 if device == "cpu" else 4)
+        if pixels is None:
+            planar = not whole and not options.alpha and form.pixels == "yuv420p"
+            pixels = "yuv420p" if planar else "rgba" if options.alpha else "rgb24"
+        self.pixels = pixels
+        self.behind = self._ground()
+        most, pixels_at_once = _BLOCK if device == "cpu" else _CARD_BLOCK
+        self.batch = max(1, min(most, pixels_at_once // max(side**2, self.size[0] * self.size[1])))
 
     def decoders(self, count: int) -> list[FaceDecoder]:
-        """`count` decoders for as many threads: a decoder may keep notes of its own while it draws."""
-        return [self.decoder, *(copy.deepcopy(self.decoder) for _ in range(count - 1))]
+        """The decoder for each of `count` threads: one can draw in several at once."""
+        return [self.decoder] * count
 
     def draw(self, decoder: FaceDecoder, part: MotionTrack) -> np.ndarray:
         """At most `batch` frames with one of `decoders`: as `pixels` says, (B, H, W, 3) RGB, (B, H, W, 4) with straight alpha."""
@@ -116,7 +125,7 @@ class Picture:
     def _drawn(self, decoder: FaceDecoder, part: MotionTrack) -> Iterator[np.ndarray]:
         if self.canvas is not None:
             return self.canvas.frames(decoder, part, self.batch)
-        return decoder.frames(part, self.batch, self._ground())
+        return decoder.frames(part, self.batch, self.behind, "yuv420p" if self.pixels == "yuv420p" else "rgb24")
 
     def _ground(self) -> Ground:
         import torch

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vasa_cli import __version__
 from vasa_cli.drive import Drive
 from vasa_cli.errors import InputError, UsageError, WeightsError
-from vasa_cli.files import check_input, check_output, sha256_file
+from vasa_cli.files import check_input, check_output
 from vasa_cli.motion.controls import Controls
 from vasa_cli.picture import PictureOptions, check_face, frame_size, picture_options
 from vasa_cli.pipeline import (
@@ -31,10 +31,12 @@ from vasa_cli.pipeline import (
     speech_parts,
     weight_hashes,
 )
+from vasa_cli.trust.entries import entry, preset_entry, preset_file_of
 from vasa_cli.video.background import Background, parse_background
 from vasa_cli.video.formats import check_encoder, codec_of, even_size
+from vasa_cli.video.framehash import file_hash, sound_hash
 from vasa_cli.video.nvenc import NVENC
-from vasa_cli.video.receipt import checked_input, read_receipt, receipt_path, stored_path
+from vasa_cli.video.receipt import check_values, checked_input, confined_output, read_receipt, receipt_path, stored_path
 from vasa_cli.weights.registry import EXTRAS, OPTIONAL
 
 if TYPE_CHECKING:
@@ -52,18 +54,20 @@ def receipt_of(
 ) -> dict[str, Any]:  # fmt: skip
     """All that is needed to make the video again, and to prove that it is the same."""
     place = receipt_path(request.output)
-    inputs: dict[str, Any] = {"portrait": {**_entry(request.portrait, place), "pixels": face.pixel_hash}}
+    inputs: dict[str, Any] = {"portrait": {**entry(request.portrait, place), "pixels": face.pixel_hash}}
     if request.audio is not None and speech is not None:
-        inputs["audio"] = {**_entry(request.audio, place), "samples": speech.source_samples, "rate": speech.source_rate}
+        inputs["audio"] = {**entry(request.audio, place), "samples": speech.source_samples, "rate": speech.source_rate}
     if request.track is not None:
-        inputs["motion"] = _entry(request.track, place)
+        inputs["motion"] = entry(request.track, place)
     if request.drive is not None:
-        inputs["drive"] = {**_entry(request.drive.clip, place), "mode": request.drive.mode}
+        inputs["drive"] = {**entry(request.drive.clip, place), "mode": request.drive.mode}
     if request.motion.style_from is not None:  # for the record: `controls` holds what was measured on it
-        inputs["style"] = _entry(request.motion.style_from, place)
+        inputs["style"] = entry(request.motion.style_from, place)
+    if request.motion.preset_file is not None and request.motion.preset is not None and request.track is None:  # so too
+        inputs["preset"] = preset_entry(request.motion.preset, request.motion.preset_file, place)
     background = request.picture.background
     if background.path is not None:
-        inputs["background"] = _entry(background.path, place)
+        inputs["background"] = entry(background.path, place)
     return {
         "tool": {"name": "vasa_cli", "version": __version__},
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -73,6 +77,8 @@ def receipt_of(
         "size": list(frame_size(face, request.picture, request.form)),
         "pixels": request.form.pixels,
         "frame_hash": digest,
+        "sound_hash": None if request.form.sequence else sound_hash(request.output),
+        "file_hash": file_hash(request.output),
         "seed": motion.seed,
         "device": device,
         "dtype": request.dtype,
@@ -96,10 +102,6 @@ def receipt_of(
         "stages": stages,
         "versions": _versions(device),
     }
-
-
-def _entry(path: Path, receipt: Path) -> dict[str, str]:
-    return {"path": stored_path(path, receipt), "sha256": sha256_file(path)}
 
 
 def _versions(device: str) -> dict[str, str]:
@@ -139,6 +141,7 @@ def request_from(
     data = read_receipt(receipt)
     try:
         inputs, weights, options = data["inputs"], data["weights"], data["options"]
+        check_values(data)
         photo = checked_input(inputs["portrait"], receipt, "portrait", portrait)
         sound = checked_input(inputs["audio"], receipt, "recording", audio) if "audio" in inputs else None
         track = checked_input(inputs["motion"], receipt, "motion file") if "motion" in inputs else None
@@ -153,11 +156,12 @@ def request_from(
             data["steps"],
             device,
             speech=data.get("speech", "builtin"),  # receipts of before there was a choice
+            preset_file=preset_file_of(inputs, receipt),
         )
         request = RenderRequest(
             photo,
             sound,
-            output if output is not None else receipt.parent / data["output"],
+            output if output is not None else confined_output(data["output"], receipt),
             motion,
             track=track,
             drive=drive,
@@ -172,7 +176,7 @@ def request_from(
         )
         _same_weights(weights)
         return Repeat(request, data["frame_hash"], data["device"])
-    except (KeyError, TypeError, ValueError, IndexError) as e:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as e:
         raise InputError(f"{receipt}: the receipt is incomplete or was edited ({type(e).__name__}: {e})") from e
 
 

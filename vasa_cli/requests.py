@@ -58,6 +58,7 @@ class MotionOptions:
     device: str = "auto"
     style_from: Path | None = None  # a clip or a motion file whose manner replaces that of `controls`
     speech: str = SPEECH[0]
+    preset_file: Path | None = None  # where `preset` was read; only for the record
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from vasa_cli.errors import EXIT_INTERRUPTED, UsageError, VasaError
+from vasa_cli.limits import DURATION_ENV, PIXELS_ENV, raise_limits
 
 DEBUG_ENV = "VASA_DEBUG"
 CACHE_ENV = "VASA_CACHE_DIR"
@@ -187,6 +188,31 @@ Threads = Annotated[
         show_default="the cores there are",
     ),
 ]
+MaxPixels = Annotated[
+    int | None,
+    _option(
+        "--max-pixels",
+        help="Refuse photos and clips with more pixels: what decodes to gigabytes is a trap or a mistake.",
+        panel=RUN,
+        min=1,
+        max=2**31 - 1,
+        envvar=PIXELS_ENV,
+        show_default="120 million",
+    ),
+]
+MaxDuration = Annotated[
+    float | None,
+    _option(
+        "--max-duration",
+        metavar="SECONDS",
+        help="Refuse recordings and clips that last longer.",
+        panel=RUN,
+        min=0.001,
+        max=2592000,
+        envvar=DURATION_ENV,
+        show_default="6 hours",
+    ),
+]
 Encoder = Annotated[
     str | None,
     _option(
@@ -249,6 +275,9 @@ def emit(data: dict[str, Any], plain: str, as_json: bool) -> None:
 
 def emit_plan(plan: dict[str, Any], as_json: bool) -> None:
     emit({"dry_run": True, **plan}, "\n".join(f"{key.replace('_', ' ')}: {value}" for key, value in plan.items()), as_json)
+
+
+use_limits = raise_limits
 
 
 def use_threads(count: int | None) -> None:
@@ -316,4 +345,6 @@ def motion_options(
     loaded = load_preset(preset if preset is not None else DEFAULT_PRESET)
     controls = resolve_controls(loaded, flags)
     heard = check_speech(speech or SPEECH[0])
-    return MotionOptions(controls, loaded.name, seed or 0, check_weights(weights), steps, device or "auto", style, heard)
+    return MotionOptions(
+        controls, loaded.name, seed or 0, check_weights(weights), steps, device or "auto", style, heard, loaded.path
+    )

@@ -23,6 +23,7 @@ def encode(
     fit: common.Fit = None,
     size: common.PictureSize = None,
     overwrite: common.Overwrite = False,
+    max_pixels: common.MaxPixels = None,
     cache_dir: common.CacheDir = None,
     no_cache: common.NoCache = False,
     dry_run: common.DryRun = False,
@@ -34,6 +35,7 @@ def encode(
     With -o the face also goes to a file that `vasa render` takes in place of the photo, on machines without mediapipe too.
     --size and --fit: the largest picture that it shall serve.
     """
+    common.use_limits(max_pixels, None)
     from vasa_cli import pipeline
     from vasa_cli.picture import picture_options
     from vasa_cli.record import face_is_cached, parse_crop

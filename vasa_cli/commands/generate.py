@@ -47,6 +47,8 @@ def generate(
     weights: common.Weights = None,
     device: common.Device = None,
     threads: common.Threads = None,
+    max_pixels: common.MaxPixels = None,
+    max_duration: common.MaxDuration = None,
     cache_dir: common.CacheDir = None,
     no_cache: common.NoCache = False,
     dry_run: common.DryRun = False,
@@ -58,6 +60,7 @@ def generate(
     Play it with `vasa render PORTRAIT [AUDIO] --motion FILE`.
     """
     common.use_threads(threads)
+    common.use_limits(max_pixels, max_duration)
     flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
     options = common.motion_options(flags, preset, seed, weights, steps, device, style, speech)
     driver = common.drive_options(

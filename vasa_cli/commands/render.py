@@ -103,6 +103,8 @@ def render(
     device: common.Device = None,
     dtype: Dtype = None,
     threads: common.Threads = None,
+    max_pixels: common.MaxPixels = None,
+    max_duration: common.MaxDuration = None,
     cache_dir: common.CacheDir = None,
     no_cache: common.NoCache = False,
     dry_run: common.DryRun = False,
@@ -118,6 +120,7 @@ def render(
     from vasa_cli.video.formats import parse_output
 
     common.use_threads(threads)
+    common.use_limits(max_pixels, max_duration)
     flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
     kept: dict[str, Any] = {"cache_dir": cache_dir, "use_cache": not no_cache, "overwrite": overwrite}
     if receipt is not None:

@@ -153,6 +153,8 @@ def stream(
     device: common.Device = None,
     dtype: Dtype = None,
     threads: common.Threads = None,
+    max_pixels: common.MaxPixels = None,
+    max_duration: common.MaxDuration = None,
     cache_dir: common.CacheDir = None,
     no_cache: common.NoCache = False,
     dry_run: common.DryRun = False,
@@ -174,6 +176,7 @@ def stream(
     from vasa_cli.video.background import parse_background
 
     common.use_threads(threads)
+    common.use_limits(max_pixels, max_duration)
     flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
     picture = picture_options(None, size, parse_background(background) if background is not None else None, refine)
     request = StreamRequest(

@@ -24,6 +24,7 @@ DISTANCE_RANGE = (0.6, 1.8)  # 1.0 = as in the photo, larger = farther away
 SCALE_RANGE = (0.0, 2.0)  # 1.0 = as generated
 GUIDANCE = ("audio", "gaze", "distance", "emotion")  # conditions whose guidance can be set
 GUIDANCE_RANGE = (0.0, 4.0)
+LONGEST = 86400.0  # seconds: of keyframe times and of `repeat`
 CURVE_COLUMNS = 2 + 1 + len(EMOTIONS) + len(SCALES)
 
 
@@ -104,6 +105,8 @@ class Curve:
 
     @classmethod
     def from_json(cls, rows: list[Any]) -> Curve:
+        if not isinstance(rows, list) or not all(isinstance(r, list) and r for r in rows):
+            raise ValueError("a curve is a list of keyframes [seconds, value...]")
         return cls(tuple(float(r[0]) for r in rows), tuple(tuple(float(v) for v in r[1:]) for r in rows))
 
 
@@ -152,6 +155,8 @@ class Controls:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Controls:
         """The inverse of `to_json`. Raises ValueError on unknown names, wrong sizes and numbers that are none."""
+        if not isinstance(data, dict) or not isinstance(data.get("guidance") or {}, dict):
+            raise ValueError("controls are mappings")
         unknown = set(data) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"unknown controls: {', '.join(sorted(unknown))}")
@@ -164,11 +169,23 @@ class Controls:
             width = len(getattr(default, name).values[0])
             if any(len(v) != width or not all(math.isfinite(x) for x in v) for v in curve.values):
                 raise ValueError(f"control {name}: every keyframe needs {width} finite numbers")
+            if not all(math.isfinite(t) and abs(t) <= LONGEST for t in curve.times):
+                raise ValueError(f"control {name}: a keyframe at no time that can be")
+            if any(abs(x) > _largest(name) for v in curve.values for x in v):
+                raise ValueError(f"control {name}: a value beyond {_largest(name):g}")
             curves[name] = curve
         guidance = tuple((str(k), float(v)) for k, v in (data.get("guidance") or {}).items())
         if any(k not in GUIDANCE or not math.isfinite(v) for k, v in guidance):
             raise ValueError(f"guidance: known are {', '.join(GUIDANCE)}, found {dict(guidance)}")
-        return cls(**curves, repeat=data.get("repeat"), style=MotionStyle.from_json(data.get("style")), guidance=guidance)
+        repeat = None if data.get("repeat") is None else float(data["repeat"])
+        if repeat is not None and not 0 < repeat <= LONGEST:
+            raise ValueError(f"repeat = {repeat}: allowed is above 0, up to {LONGEST:g} seconds")
+        return cls(**curves, repeat=repeat, style=MotionStyle.from_json(data.get("style")), guidance=guidance)
+
+
+def _largest(name: str) -> float:
+    """The largest absolute value of a control."""
+    return {"gaze": GAZE_YAW_LIMIT, "distance": DISTANCE_RANGE[1], "emotion": 1.0}.get(name, SCALE_RANGE[1]) + 1e-3
 
 
 CURVE_NAMES = tuple(f.name for f in fields(Controls) if f.name not in ("repeat", "style", "guidance"))

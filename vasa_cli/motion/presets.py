@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from vasa_cli.errors import UsageError
+from vasa_cli.limits import TEXT_BYTES
 from vasa_cli.motion.behaviour.style import range_of
 from vasa_cli.motion.controls import (
     DISTANCE_RANGE,
@@ -23,6 +24,7 @@ from vasa_cli.motion.controls import (
     Controls,
 )
 from vasa_cli.motion.preset_schema import EXTRAS, FORMS, PresetFile
+from vasa_cli.parsing import load_yaml, read_text
 
 DEFAULT_PRESET = "neutral"
 EXAMPLES = {
@@ -73,26 +75,32 @@ def _range_of(key: str, path: tuple[Any, ...]) -> str:
     return f"{low:g} to {high:g}"
 
 
+def _short(value: Any) -> str:
+    """What was found, no longer than a line can hold."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
 def _explain(error: ValidationError) -> str:
     """The first defect, in one line that names the key, what was found and what is allowed."""
     first = error.errors()[0]
     path = tuple(first["loc"])
-    label = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".") or "the file"
+    label = "".join(f"[{p}]" if isinstance(p, int) else f".{str(p)[:40]}" for p in path).lstrip(".") or "the file"
     kind, found = first["type"], first.get("input")
     key = str(path[0]) if path else ""
     if kind == "extra_forbidden":
         known = [k for k in _known_keys(path) if k not in ("name", "description")] or list(FORMS)
         return f"unknown key {label}{nearest(str(path[-1]), known)}; known: {', '.join(known)}"
     if kind in ("greater_than_equal", "less_than_equal", "greater_than", "less_than", "finite_number"):
-        return f"{label} = {found} is out of range: allowed is {_range_of(key, path)}"
+        return f"{label} = {_short(found)} is out of range: allowed is {_range_of(key, path)}"
     if kind == "value_error":
         return str(first["ctx"]["error"]) if "ctx" in first else first["msg"]
     if kind == "missing":
         return f"{label} is missing"
     if key in EXAMPLES and len(path) == 1:
         keyframes = ", or keyframes" if key in FORMS else ""
-        return f"{label} = {found!r}: expected a mapping such as {EXAMPLES[key]}{keyframes}"
-    return f"{label} = {found!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+        return f"{label} = {_short(found)}: expected a mapping such as {EXAMPLES[key]}{keyframes}"
+    return f"{label} = {_short(found)}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
 def validate(data: Any, where: str) -> PresetFile:
@@ -146,12 +154,14 @@ def read_preset(path: Path) -> Preset:
     import yaml
 
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as e:
+        data = load_yaml(read_text(path, TEXT_BYTES))
+    except OSError as e:
         raise UsageError(f"preset file {path}: cannot be read ({e})") from e
     except yaml.YAMLError as e:
         line = f" in line {e.problem_mark.line + 1}" if isinstance(e, yaml.MarkedYAMLError) and e.problem_mark else ""
         raise UsageError(f"preset file {path}: not valid YAML{line} ({getattr(e, 'problem', None) or 'unreadable'})") from e
+    except ValueError as e:
+        raise UsageError(f"preset file {path}: cannot be read ({e})") from e
     spec = validate({} if data is None else data, f"preset {path.name}")
     return Preset(spec.name or path.stem, spec.description, path, spec)
 

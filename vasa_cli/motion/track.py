@@ -8,6 +8,7 @@ canonical vertices, so yaw > 0 turns the face to the left of the picture, pitch 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,9 +17,13 @@ from typing import Any
 import numpy as np
 
 from vasa_cli.errors import InputError
+from vasa_cli.limits import FPS_RANGE, MOTION_BYTES, check_duration
+from vasa_cli.parsing import check_safetensors, load_json
 
 FORMAT = "vasa-motion/1"
 _OPTIONAL = ("tongue", "vergence")
+_RATE = re.compile(r"(\d{1,9})(?:/(\d{1,9}))?")
+_SEED = re.compile(r"-?\d{1,18}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class MotionTrack:
     vergence: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if any(a is not None and a.dtype.kind != "f" for a in (self.pose, self.dynamics, self.tongue, self.vergence)):
+            raise ValueError("a motion is made of floating-point numbers")
         if self.pose.ndim != 2 or self.pose.shape[1] != 6:
             raise ValueError(f"pose must be (T, 6), got {self.pose.shape}")
         if self.dynamics.ndim != 2 or len(self.dynamics) != len(self.pose):
@@ -91,6 +98,7 @@ class MotionTrack:
         from safetensors import SafetensorError, safe_open
 
         try:
+            check_safetensors(path, MOTION_BYTES)
             with safe_open(str(path), framework="numpy") as f:
                 meta = f.metadata() or {}
                 if meta.get("format") != FORMAT:
@@ -101,16 +109,33 @@ class MotionTrack:
                 more = {name: f.get_tensor(name) for name in _OPTIONAL if name in f.keys()}  # noqa: SIM118  (not a dict)
             if not all(np.isfinite(a).all() for a in (pose, dynamics, *more.values())):
                 raise InputError(f"{path}: the motion holds values that are not numbers; run `vasa generate` again")
-            return cls(
-                pose,
-                dynamics,
-                Fraction(meta["fps"]),
-                int(meta["seed"]),
-                json.loads(meta["controls"]),
-                json.loads(meta["hashes"]),
-                **more,
-            )
+            fps, seed = parse_rate(meta["fps"]), _seed(meta["seed"])
+            controls, hashes = (_mapping(meta[key]) for key in ("controls", "hashes"))
+            check_duration(str(path), float(len(pose) / fps))
+            return cls(pose, dynamics, fps, seed, controls, hashes, **more)
         except FileNotFoundError as e:
             raise InputError(f"{path}: no such motion file") from e
-        except (OSError, SafetensorError, KeyError, ValueError) as e:
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as e:
             raise InputError(f"{path}: damaged or not a motion file ({e}); run `vasa generate` again") from e
+
+
+def parse_rate(text: str) -> Fraction:
+    """'25' or '30000/1001'. Raises ValueError: also for '1e999999999', which Fraction would write out."""
+    found = _RATE.fullmatch(text)
+    below = int(found[2] or 1) if found else 0
+    if found is None or below == 0 or not FPS_RANGE[0] <= Fraction(int(found[1]), below) <= FPS_RANGE[1]:
+        raise ValueError(f"a frame rate of {text[:30]!r}; allowed is {FPS_RANGE[0]} to {FPS_RANGE[1]}")
+    return Fraction(int(found[1]), below)
+
+
+def _seed(text: str) -> int:
+    if not _SEED.fullmatch(text):
+        raise ValueError(f"a seed of {text[:30]!r}")
+    return int(text)
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    data = load_json(text)
+    if not isinstance(data, dict):
+        raise ValueError(f"expected a mapping, found {type(data).__name__}")
+    return data

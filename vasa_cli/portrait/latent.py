@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from vasa_cli.errors import InputError
+from vasa_cli.limits import FACE_BYTES
+from vasa_cli.parsing import check_safetensors, load_json
 
 FORMAT = "vasa-face/2"
 SIZE = 512  # crop pixels
@@ -181,6 +183,7 @@ class FaceLatent:
         from safetensors import SafetensorError, safe_open
 
         try:
+            check_safetensors(path, FACE_BYTES)
             with safe_open(str(path), framework="numpy") as f:
                 meta = f.metadata() or {}
                 if meta.get("format") != FORMAT:
@@ -188,13 +191,13 @@ class FaceLatent:
                         f"{path}: not a face file of format {FORMAT} (found {meta.get('format')!r}); run `vasa encode` again"
                     )
                 tensors = {name: f.get_tensor(name) for name in _TENSORS}
-            width, height = json.loads(meta["photo_size"])
+            width, height = load_json(meta["photo_size"])
             face = cls(
                 **tensors,
                 pixel_hash=meta["pixel_hash"],
                 encoder_hash=meta["encoder_hash"],
                 photo_size=(width, height),
-                notes=tuple(json.loads(meta["notes"])),
+                notes=tuple(load_json(meta["notes"])),
             )
         except FileNotFoundError as e:
             raise InputError(f"{path}: no such face file") from e

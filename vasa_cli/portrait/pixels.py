@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vasa_cli.errors import InputError
+from vasa_cli.limits import check_pixels, max_pixels
 
 MIN_SIDE = 64  # px; below this the landmarks are guesses
-MAX_PIXELS = 400_000_000  # a 20000 x 20000 scan; more is a decompression bomb or a mistake
+_ROWS = 256  # converted at a time
+# Rasters. Pillow also reads EPS and WMF, for which it starts other programs, and formats that only hold other files.
+READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "HEIF", "JPEG2000", "MPO", "PPM", "TGA", "ICO",
+            "PSD", "PCX", "SGI", "QOI", "DDS", "SUN")  # fmt: skip
+_pillow_limit = threading.Lock()
 BACKDROP = 128  # grey under transparent photos: neither black hair nor white shirts melt into it
 
 
 def _to_eight_bit(image: Image.Image) -> Image.Image:
     """16-bit, float and integer greyscale to 8 bits by their own range ("I;16" modes hold 0..65535)."""
-    a = np.asarray(image).astype(np.float64)
+    a = np.asarray(image)
     top = 65535.0 if image.mode.startswith("I") and a.max() > 255 else max(float(a.max()), 1e-9) if image.mode == "F" else 255.0
-    return Image.fromarray(np.clip(a / top * 255.0 + 0.5, 0, 255).astype(np.uint8), "L")
+    out = np.empty(a.shape, np.uint8)
+    for y in range(0, len(a), _ROWS):  # a large scan in double precision would take eight bytes a pixel
+        rows = np.nan_to_num(a[y : y + _ROWS].astype(np.float64))
+        out[y : y + _ROWS] = np.clip(rows / top * 255.0 + 0.5, 0, 255).astype(np.uint8)
+    return Image.fromarray(out, "L")
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Image.Image]:
+    """The picture, its size checked before anything is decoded. Pillow's own limit, a global, which first only warns, is ours
+    meanwhile: it also guards the tiles and pictures within."""
+    with _pillow_limit:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            with Image.open(path, formats=[name for name in READABLE if _known(name)]) as raw:
+                check_pixels(str(path), raw.width, raw.height)
+                Image.MAX_IMAGE_PIXELS = max_pixels() // 2 + 1  # it refuses what is twice as large
+                yield raw
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _known(name: str) -> bool:
+    """Whether this Pillow (or a plug-in of it) reads the format."""
+    Image.init()
+    return name in Image.OPEN
 
 
 def _flatten(image: Image.Image) -> Image.Image:
@@ -33,7 +66,8 @@ def _flatten(image: Image.Image) -> Image.Image:
 def read_photo(path: Path, least: int = MIN_SIDE) -> np.ndarray:
     """Read a photo: (H, W, 3) uint8 RGB, EXIF rotation applied, transparency over grey, CMYK, grey and 16-bit converted.
 
-    Raises InputError when the file is missing, empty, not a picture, damaged, or smaller than `least` px on a side.
+    Raises InputError when the file is missing, empty, not a picture, damaged, smaller than `least` px on a side, or larger than
+    `limits.max_pixels`.
     """
     path = Path(path)
     if not path.is_file():
@@ -43,19 +77,17 @@ def read_photo(path: Path, least: int = MIN_SIDE) -> np.ndarray:
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the photo file is empty; export or download it again")
     try:
-        with warnings.catch_warnings(), Image.open(path) as raw:
+        with warnings.catch_warnings(), _open(path) as raw:
             warnings.simplefilter("ignore")
-            if raw.width * raw.height > MAX_PIXELS:
-                raise InputError(
-                    f"{path}: {raw.width}x{raw.height} px is too large; scale the photo below {MAX_PIXELS // 10**6} megapixels"
-                )
             image = ImageOps.exif_transpose(raw)
             if image.mode in ("F", "I") or image.mode.startswith("I;16"):
                 image = _to_eight_bit(image)
             transparent = "A" in image.getbands() or image.mode in ("PA",) or "transparency" in image.info
             image = _flatten(image) if transparent else image.convert("RGB")
             rgb = np.asarray(image)
-    except (UnidentifiedImageError, Image.DecompressionBombError) as e:
+    except Image.DecompressionBombError as e:
+        raise InputError(f"{path}: more than {max_pixels() / 1e6:g} megapixels within; scale it, or raise --max-pixels") from e
+    except UnidentifiedImageError as e:
         raise InputError(f"{path}: not a picture that Pillow can read; give a JPEG, PNG or WebP photo") from e
     except (OSError, SyntaxError, ValueError, EOFError) as e:
         raise InputError(f"{path}: the picture is damaged ({e}); export or download it again") from e

@@ -80,10 +80,8 @@ def mender(weights: str) -> Mender | None:
     """The net that belongs to the speech weights of this name; None for those that have none. Raises WeightsError."""
     if weights != "default":
         return None
-    from vasa_cli.weights.registry import _HERE, load_tensors, sha256_of
+    from vasa_cli.weights.registry import load_tensors, sha256_of
 
-    if not (_HERE / "ahead.safetensors").is_file():
-        return None
     tensors, meta = load_tensors("ahead", weights)
     if meta.get("format") != FORMAT or meta.get("speech") != sha256_of("speech", weights):
         raise WeightsError("weights ahead.safetensors belong to other speech weights; reinstall, or run scripts/train_ahead.py")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vasa_cli.speech.audio_reader import SpeechReader, checked, digest, first_that_can, no_sound
+from vasa_cli.speech.audio_reader import SpeechReader, checked, digest, first_that_can, no_sound, within
 from vasa_cli.speech.audio_resample import QUALITY, RATE
 
 __all__ = ["RATE", "Speech", "SpeechReader", "load_speech", "n_frames", "resample", "silences", "write_wav"]
@@ -45,7 +45,7 @@ def load_speech(path: Path) -> Speech:
     """
     path = Path(path)
     sha256 = digest(path)
-    rate, parts = first_that_can(path, lambda d: (d.rate, list(d.blocks())))
+    rate, parts = first_that_can(path, lambda d: (d.rate, list(within(path, d.rate, d.blocks()))))
     samples = checked(path, np.concatenate([np.zeros(0, np.float32), *parts]))
     if len(samples) == 0:
         raise no_sound(path)

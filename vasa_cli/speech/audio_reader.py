@@ -6,16 +6,16 @@ import hashlib
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from vasa_cli.errors import InputError
+from vasa_cli.limits import check_duration, check_sound, max_duration
 from vasa_cli.speech.audio_resample import Resampler
 
-MAX_CHANNELS = 64
 BLOCK = 1 << 16  # samples of the source
 TIMEOUT = 600.0  # seconds that ffmpeg may take to decode everything
 COUNTED = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF")  # with plain PCM, libsndfile counts by the size of the file
@@ -64,11 +64,12 @@ class SoundFile:
 
         self.path = path
         with soundfile.SoundFile(str(path)) as f:
-            if f.channels > MAX_CHANNELS:
-                raise RuntimeError(f"{f.channels} channels")
+            check_sound(path.name, f.samplerate, f.channels)
             self.rate = int(f.samplerate)
             plain = f.format in COUNTED and f.subtype.startswith("PCM_")
             self.known = int(f.frames) if plain else None
+            if plain:
+                check_duration(path.name, f.frames / self.rate)
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Mono blocks at the source's rate."""
@@ -80,7 +81,9 @@ class SoundFile:
 
     def count(self) -> int:
         """Samples that `blocks` will give. Raises InputError for values that are not numbers."""
-        return self.known if self.known is not None else sum(len(checked(self.path, b)) for b in self.blocks())
+        if self.known is not None:
+            return self.known
+        return sum(len(checked(self.path, b)) for b in within(self.path, self.rate, self.blocks()))
 
 
 class Ffmpeg:
@@ -93,7 +96,7 @@ class Ffmpeg:
 
     def count(self) -> int:
         """Samples that `blocks` will give."""
-        return sum(len(b) for b in self.blocks(TIMEOUT))
+        return sum(len(b) for b in within(self.path, self.rate, self.blocks(TIMEOUT)))
 
     def blocks(self, timeout: float | None = None) -> Iterator[np.ndarray]:
         """Mono blocks at the source's rate. timeout: seconds for the whole, where the reader does not wait in between."""
@@ -125,9 +128,9 @@ class Ffmpeg:
     def _command(self) -> list[str]:
         import ffmpeg
 
-        from vasa_cli.video.ffmpeg import find_ffmpeg
+        from vasa_cli.video.ffmpeg import file_url, find_ffmpeg, safe_input
 
-        graph = ffmpeg.input(str(self.path.resolve()))["a:0"].output("pipe:", format="wav", acodec="pcm_s16le", ac=1)
+        graph = ffmpeg.input(file_url(self.path), **safe_input())["a:0"].output("pipe:", format="wav", acodec="pcm_s16le", ac=1)
         return list(ffmpeg.compile(graph.global_args("-v", "error", "-nostdin"), cmd=str(find_ffmpeg())))
 
     def _parse(self, process: subprocess.Popen[bytes]) -> Iterator[np.ndarray]:
@@ -140,6 +143,7 @@ class Ffmpeg:
         if data[:4] != b"RIFF" or at < 0:
             raise InputError(f"{self.path.name} gave no readable sound; convert it to WAV or FLAC")
         self.rate = int.from_bytes(data[24:28], "little")
+        check_sound(self.path.name, self.rate)
         data = data[at + 8 :]
         while data:
             whole = len(data) // 2 * 2
@@ -154,6 +158,18 @@ def first_that_can(path: Path, work: Callable[[SoundFile | Ffmpeg], T]) -> T:
         return work(SoundFile(path))
     except (RuntimeError, OSError):
         return work(Ffmpeg(path))
+
+
+def within(path: Path, rate: int, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The blocks, as long as their sum lasts no longer than is allowed: a few kilobytes can hold days. Raises InputError."""
+    left = int(max_duration() * rate)
+    for block in blocks:
+        left -= len(block)
+        if left < 0:
+            raise InputError(
+                f"{path.name}: lasts longer than the {max_duration():g} s that are allowed; cut it, or raise --max-duration"
+            )
+        yield block
 
 
 def checked(path: Path, samples: np.ndarray) -> np.ndarray:

@@ -42,8 +42,9 @@ class FeatureStream:
         self._frames = 0  # frames whose pitch is known
         self._loudness = torch.zeros(0)  # of frames that wait for the network, (n,)
         self._voice = torch.zeros(0, 2)  # the same: pitch and voicing, (n, 2)
-        self._asked = False  # whether `ahead` was called since the last sound: then the next push looks ahead in the same pass
         self._next: torch.Tensor | None = None  # (1, AHEAD, W), the network's rows after the last final one, if known
+        self._told: np.ndarray | None = None  # what `ahead` answered after the last row; asked once, it will be asked again:
+        self._asked = False  # the next row is made in one pass with those after it
         self._given = 0  # rows
         self._last = torch.zeros(encoder.size)  # the last of them
         self._done = False
@@ -70,16 +71,18 @@ class FeatureStream:
     @torch.inference_mode()
     def ahead(self) -> np.ndarray:
         """The next rows as they are likely to be, (AHEAD, F), from the sound so far; loudness and pitch of the first KNOWN are
-        certain. None, (0, F), before the first row is final and after `finish`."""
+        certain. None, (0, F), before the first row is final and after `finish`. The answer changes when a row becomes final."""
         if self._given == 0 or self._done:
             return np.zeros((0, self.encoder.size), np.float32)
-        partial = self._partial()
-        if self._next is None:
-            self._next = self._student.push(partial[:, :0], held(partial))[1]
-        self._asked = True
-        prosody = self.encoder.prosody(self._loudness[:KNOWN], self._voice[:KNOWN])
-        found = clues(self._next, partial, prosody[None], self._last[None])
-        return anticipate(self.encoder, found)[0].numpy()
+        if self._told is None:
+            partial = self._partial()
+            if self._next is None:
+                self._next = self._student.push(partial[:, :0], held(partial))[1]
+            prosody = self.encoder.prosody(self._loudness[:KNOWN], self._voice[:KNOWN])
+            found = clues(self._next, partial, prosody[None], self._last[None])
+            self._told = anticipate(self.encoder, found)[0].numpy()
+            self._asked = True
+        return self._told.copy()
 
     def _partial(self) -> torch.Tensor:
         """(1, p, 80), 1 <= p <= 4: the normalised mel rows known of the fourth frame after the last final one."""
@@ -133,15 +136,16 @@ class FeatureStream:
     @torch.inference_mode()
     def _rows(self, mel: torch.Tensor, last: bool = False) -> torch.Tensor:
         """(k, 80) further normalised mel rows to the rows of features that the network completes, (n, F)."""
-        guess = held(self._partial()) if self._asked and not last else None
+        final = (self._mels - 1) // MELS_PER_FRAME - KNOWN  # rows by now
+        guess = held(self._partial()) if self._asked and final > self._given and not last else None
         (hidden,), following = self._student.push(mel[None], guess, last)  # (n, W)
-        self._next = following if guess is not None else None
-        self._asked = False
         n = len(hidden)
         if n == 0:
+            self._next = None  # more is known now
             return torch.zeros(0, self.encoder.size)
         rows = torch.cat([self.encoder.phonetic(hidden), self.encoder.prosody(self._loudness[:n], self._voice[:n])], dim=1)
         self._given += n
+        self._next, self._told, self._asked = (None if guess is None else following), None, False
         self._last = rows[-1].clone()
         self._loudness, self._voice = self._loudness[n:].clone(), self._voice[n:].clone()
         return rows

@@ -60,6 +60,7 @@ def container_of(path: Path | None, name: str | None) -> str:
 
 
 def pixels_of(container: str) -> str:
+    """What the engine draws for it."""
     return "rgb24" if container == "rgb24" else "yuv420p"
 
 
@@ -112,6 +113,6 @@ def _video_options(coding: Coding) -> list[str]:
 
 
 def _service(coding: Coding) -> list[str]:
-    """MPEG-TS carries no tags but the name of the service."""
-    name = "AI-generated video (vasa_cli)" if coding.mark else "vasa_cli"
-    return ["-metadata", f"service_name={name}", "-metadata", "service_provider=vasa_cli"]
+    """MPEG-TS carries no tags but the name and the provider of the service."""
+    name, provider = (provenance.SERVICE, provenance.SOURCE_TYPE) if coding.mark else ("vasa_cli", "vasa_cli")
+    return ["-metadata", f"service_name={name}", "-metadata", f"service_provider={provider}"]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from vasa_cli.decoder.render import FaceDecoder
     from vasa_cli.motion.stream import MotionStream
     from vasa_cli.motion.track import MotionTrack
     from vasa_cli.picture import Picture
@@ -20,26 +20,32 @@ if TYPE_CHECKING:
 
 FPS = Fraction(25)
 FRAME = 640  # samples of 16 kHz
+MOST_DRAWING = 12  # frames in work; beyond them hearing waits
 ROW_SAMPLES = 2840  # a row of features is final when so many samples after its frame's first have been heard
 
 
 class Engine(Protocol):
     """fps: of the frames; size: (width, height); pixels: "yuv420p" (BT.709, limited) or "rgb24"; delay: seconds of sound that are
-    heard beyond a frame before it is drawn. Arrays that were given out stay as they are."""
+    heard beyond a frame before it is drawn; on_drawn: called, from any thread, when `draw` has something new to give. Arrays that
+    were given out stay as they are."""
 
     fps: Fraction
     size: tuple[int, int]
     pixels: str
     delay: float
+    on_drawn: Callable[[], None]
 
     def hear(self, samples: np.ndarray) -> None:
         """(n,) float32: further sound, 16 kHz mono."""
 
     def draw(self) -> Iterator[np.ndarray]:
-        """Blocks of the frames that are ready, (B, H * 3 / 2, W) I420 or (B, H, W, 3) RGB, in order."""
+        """Blocks of the frames that are done, (B, H * 3 / 2, W) I420 or (B, H, W, 3) RGB, in order; others may be begun."""
+
+    def flush(self) -> Iterator[np.ndarray]:
+        """Wait for the frames that were begun."""
 
     def skip(self, frames: int) -> int:
-        """Pass over at most so many frames that are ready, undrawn. -> how many it were."""
+        """After `flush`: pass over at most so many frames that could be begun. -> how many it were."""
 
     def finish(self) -> Iterator[np.ndarray]:
         """No more sound will come: the remaining frames."""
@@ -49,23 +55,47 @@ class Engine(Protocol):
 
 
 class FaceEngine:
-    """The product's own chain: the same features, windows and decoder as `render`, a few frames at a time."""
+    """The product's own chain: the same features, windows and decoder as `render`, a few frames at a time.
+
+    Frames are drawn in threads while more sound is heard: on the CPU each for itself, as many at once as there are threads.
+    """
 
     fps = FPS
 
     def __init__(
-        self, speech: SpeechEncoder, motion: MotionStream, picture: Picture, decoders: list[FaceDecoder], controls: LiveControls
+        self, speech: SpeechEncoder, motion: MotionStream, picture: Picture, threads: int, controls: LiveControls
     ) -> None:
+        import torch
+
         from vasa_cli.speech.stream import FeatureStream
 
         self.size, self.pixels, self.motion = picture.size, picture.pixels, motion
         online = motion.online
         frames = 0 if online is None else online.hop + online.look
         self.delay = (ROW_SAMPLES - FRAME) / 16000 + float(frames / FPS)
-        self._features = FeatureStream(speech)
-        self._picture, self._decoders, self._controls = picture, decoders, controls
-        self._pool = ThreadPoolExecutor(len(decoders), thread_name_prefix="draw")
+        self._speech, self._features = speech, FeatureStream(speech)
+        self._controls, self._picture = controls, picture
+        self._at_once = 1 if picture.device == "cpu" else picture.batch
+        self._pool = ThreadPoolExecutor(threads, "draw", initializer=torch.set_num_threads, initargs=(1,))
         self._ready: deque[MotionTrack] = deque()
+        self._drawing: deque[Future[np.ndarray]] = deque()
+        self.on_drawn: Callable[[], None] = lambda: None
+
+    def warm_up(self) -> None:
+        """Do everything once with nothing: the first time takes longer, and there is no sound yet that would wait for it."""
+        import numpy as np
+
+        from vasa_cli.motion.stream import MotionStream
+        from vasa_cli.speech.stream import FeatureStream
+
+        features = FeatureStream(self._speech)
+        motion = MotionStream(seed=0, model=self.motion.model, online=self.motion.online)
+        motion.push(features.push(np.zeros(16000, np.float32)), features.ahead())
+        start = self._controls.start
+        for _ in self._begin(motion.take(lambda first, last: start.curves(last - first, FPS))):
+            pass
+        for _ in self.flush():
+            pass
 
     def hear(self, samples: np.ndarray) -> None:
         rows = self._features.push(samples)
@@ -73,7 +103,13 @@ class FaceEngine:
             self.motion.push(rows, self._features.ahead())
 
     def draw(self) -> Iterator[np.ndarray]:
-        yield from self._drawn(self.motion.take(self._controls.curves))
+        yield from self._begin(self.motion.take(self._controls.curves))
+        while self._drawing and self._drawing[0].done():
+            yield self._drawing.popleft().result()
+
+    def flush(self) -> Iterator[np.ndarray]:
+        while self._drawing:
+            yield self._drawing.popleft().result()
 
     def skip(self, frames: int) -> int:
         self._ready.extend(self.motion.take(self._controls.curves))
@@ -89,23 +125,19 @@ class FaceEngine:
         rows = self._features.finish()
         if len(rows):
             self.motion.push(rows)
-        yield from self._drawn(self.motion.finish(self._controls.curves))
+        yield from self._begin(self.motion.finish(self._controls.curves))
+        yield from self.flush()
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _drawn(self, tracks: Iterator[MotionTrack]) -> Iterator[np.ndarray]:
-        while self._ready:
-            yield from self._block(self._ready.popleft())
-        for track in tracks:
-            yield from self._block(track)
-
-    def _block(self, track: MotionTrack) -> Iterator[np.ndarray]:
-        """A block of motion, shared between the decoders."""
-        count = min(-(-len(track) // len(self._decoders)), self._picture.batch)
-        parts = [track.select(slice(start, start + count)) for start in range(0, len(track), count)]
-        free = len(self._decoders)
-        for first in range(0, len(parts), free):
-            work = zip(self._decoders, parts[first : first + free], strict=False)
-            for done in [self._pool.submit(self._picture.draw, decoder, part) for decoder, part in work]:
-                yield done.result()
+    def _begin(self, tracks: Iterator[MotionTrack]) -> Iterator[np.ndarray]:
+        """Let all frames of these blocks be drawn; -> the oldest ones when too many are in work."""
+        step, picture = self._at_once, self._picture
+        for track in itertools.chain((self._ready.popleft() for _ in range(len(self._ready))), tracks):
+            for start in range(0, len(track), step):
+                drawing = self._pool.submit(picture.draw, picture.decoder, track.select(slice(start, start + step)))
+                drawing.add_done_callback(lambda done: self.on_drawn())
+                self._drawing.append(drawing)
+            while len(self._drawing) > MOST_DRAWING:
+                yield self._drawing.popleft().result()

@@ -19,7 +19,7 @@ from vasa_cli.requests import SPEECH, EncodeRequest, MotionOptions
 from vasa_cli.stream.clock import Policy
 from vasa_cli.stream.control import LiveControls
 from vasa_cli.stream.control_reader import ControlReader, open_control
-from vasa_cli.stream.encode import RAW, Coding, choose_encoder
+from vasa_cli.stream.encode import RAW, Coding, choose_encoder, pixels_of
 from vasa_cli.stream.engine import FPS, Engine
 from vasa_cli.stream.pipes import Target
 from vasa_cli.stream.session import Session, Stop
@@ -171,7 +171,7 @@ def signals(stop: Stop) -> Iterator[None]:
 def open_face_engine(request: StreamRequest, controls: LiveControls, reporter: Reporter) -> Engine:
     """Everything loaded and warm. Raises FaceError, WeightsError, DeviceError."""
     from vasa_cli import pipeline
-    from vasa_cli.device import drawing, resolve_device
+    from vasa_cli.device import drawing, memory_guard, resolve_device
     from vasa_cli.picture import Picture, check_face, soft_note
     from vasa_cli.runtime import Models
     from vasa_cli.stream.engine import FaceEngine
@@ -183,11 +183,14 @@ def open_face_engine(request: StreamRequest, controls: LiveControls, reporter: R
     if note := soft_note(face, request.picture):
         reporter.note(note)
     motion = _motion(request, device, reporter)
-    picture = Picture(face, request.picture, format_of(Path("x.mp4")), models, device, request.dtype)
+    pixels = pixels_of(request.container)
+    picture = Picture(face, request.picture, format_of(Path("x.mp4")), models, device, request.dtype, pixels)
     for line in picture.notes:
         reporter.note(line)
     speech = models.speech(request.motion.weights)
-    engine = FaceEngine(speech, motion, picture, picture.decoders(drawing(device)), controls)  # type: ignore[arg-type]
+    engine = FaceEngine(speech, motion, picture, drawing(device), controls)  # type: ignore[arg-type]
+    with memory_guard(device):
+        engine.warm_up()
     return engine
 
 

@@ -52,6 +52,7 @@ class Session:
         self._arrivals: deque[tuple[int, float]] = deque()  # sample on the time line, when it came
         self._last: np.ndarray | None = None  # the last picture
         self._frame_samples = int(_HEARD_RATE / engine.fps)
+        engine.on_drawn = source.wake
 
     # ------------------------------------------------------------------------------------------------ the loop
 
@@ -133,6 +134,7 @@ class Session:
     def _draw(self) -> None:
         repeats = self.clock.repeats(self.summary.frames, time.monotonic())
         if repeats and self._last is not None:
+            self._give(self.engine.flush())
             self._repeat(self.engine.skip(repeats))
         self._give(self.engine.draw())
 

@@ -20,6 +20,7 @@ from vasa_cli.stream.flv import FlvReader, Packet, Shape
 from vasa_cli.stream.fmp4 import Mp4Muxer
 from vasa_cli.stream.matroska import MkvMuxer
 from vasa_cli.stream.pipes import QUEUE_FRAMES, ConsumerGone, PipeWriter, Target, is_broken_pipe, widen, write_all
+from vasa_cli.video import provenance
 from vasa_cli.video.ffmpeg import explain
 
 _READ_BYTES = 1 << 16
@@ -93,11 +94,11 @@ class RawSink:
 
 
 def _y4m_header(coding: Coding) -> bytes:
-    """Chroma sits between the two lines and columns it is the mean of (C420jpeg)."""
+    """Chroma sits between the two lines and columns it is the mean of (C420jpeg). The mark is short: ffmpeg reads 127 bytes."""
     width, height = coding.size
-    mark = " XAI_GENERATED=vasa_cli" if coding.mark else ""
+    mark = f" XAI_GENERATED=vasa_cli XDST={provenance.SOURCE_TYPE.rpartition('/')[2]}" if coding.mark else ""
     rate = f"F{coding.fps.numerator}:{coding.fps.denominator}"
-    return f"YUV4MPEG2 W{width} H{height} {rate} Ip A1:1 C420jpeg XYSCSS=420JPEG XCOLORRANGE=LIMITED{mark}\n".encode()
+    return f"YUV4MPEG2 W{width} H{height} {rate} Ip A1:1 C420jpeg XCOLORRANGE=LIMITED{mark}\n".encode()
 
 
 def _failure(target: Target, error: OSError) -> Exception:

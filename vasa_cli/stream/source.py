@@ -62,8 +62,7 @@ class SoundBuffer:
         self._held = 0
         self._limit = 0  # samples; 0: unbounded until the rate is known
         self._changed = threading.Condition()
-        self._ended = False
-        self._closed = False
+        self._ended = self._closed = self._woken = False
         self._error: VasaError | None = None
 
     def bound(self, samples: int) -> None:
@@ -96,10 +95,12 @@ class SoundBuffer:
             self._changed.notify_all()
 
     def get(self, most: int, timeout: float) -> Piece | None:
-        """At most so many samples; None when none came within `timeout` seconds, or at the end. Raises what the reader met."""
+        """At most so many samples; None when none came within `timeout` seconds, at the end, or after `wake`. Raises what the
+        reader met."""
         with self._changed:
-            if not self._pieces and not self._ended and timeout > 0:
+            if not self._pieces and not self._ended and not self._woken and timeout > 0:
                 self._changed.wait(timeout)
+            self._woken = False
             if not self._pieces:
                 if self._ended and self._error is not None:
                     raise self._error
@@ -111,6 +112,12 @@ class SoundBuffer:
             self._held -= len(piece.samples)
             self._changed.notify_all()
             return piece
+
+    def wake(self) -> None:
+        """Let `get` return: there is something else to do."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
 
     @property
     def ended(self) -> bool:
@@ -165,6 +172,10 @@ class SoundSource:
     def get(self, most: int, timeout: float) -> Piece | None:
         return self.buffer.get(most, timeout)
 
+    def wake(self) -> None:
+        """Let `get` return, from any thread."""
+        self.buffer.wake()
+
     @property
     def ended(self) -> bool:
         return self.buffer.ended
@@ -208,10 +219,10 @@ class SoundSource:
             return 0
         if not self.sound.decoded:
             return os.open(path, os.O_RDONLY)  # a FIFO: waits for its writer
-        from vasa_cli.video.ffmpeg import file_url, find_ffmpeg
+        from vasa_cli.video.ffmpeg import file_url, find_ffmpeg, safe_words
 
         command = [
-            str(find_ffmpeg()), "-v", "error", "-nostdin", "-i", file_url(path), "-map", "0:a:0", "-af",
+            str(find_ffmpeg()), "-v", "error", "-nostdin", *safe_words(), "-i", file_url(path), "-map", "0:a:0", "-af",
             "aformat=channel_layouts=mono|stereo", "-c:a", "pcm_f32le", "-fflags", "+bitexact", "-f", "wav", "pipe:1",
         ]  # fmt: skip
         self._complaints = tempfile.TemporaryFile()  # a pipe that nobody reads would fill up  # noqa: SIM115

@@ -85,9 +85,32 @@ def version(ffmpeg: Path) -> str:
     return words[2] if words[:2] == ["ffmpeg", "version"] else "unknown"
 
 
+# Containers of sound and moving pictures. Everything else that ffmpeg reads, some of it by opening further addresses (playlists,
+# DASH, SDP, concat, image patterns, scripts), is refused whatever the file is called.
+READABLE = (
+    "aac,ac3,aiff,amr,ape,apng,asf,au,av1,avi,caf,dsf,dts,dv,eac3,flac,flv,gif,gsm,h264,hevc,ivf,m4v,matroska,webm,mjpeg,mov,mp4,"
+    "m4a,3gp,3g2,mj2,mp3,mpc,mpc8,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,tak,truehd,tta,vc1,voc,w64,wav,webp_anim,wtv,wv,"
+    "yuv4mpegpipe,png_pipe,jpeg_pipe,webp_pipe"
+)
+PROTOCOLS = "file,pipe"
+
+
 def file_url(path: Path) -> str:
     """A path that ffmpeg takes for a file whatever it holds: colons, a leading dash, percent signs."""
     return f"file:{path.absolute()}"
+
+
+def safe_input(more: str = "") -> dict[str, str]:
+    """Options that stand before every `-i` of a file that the user gave: nothing but that file is opened, and only as sound or
+    video of bounded size. more: further formats (ffmpeg's names, with a comma before each)."""
+    from vasa_cli.limits import max_pixels
+
+    return {"protocol_whitelist": PROTOCOLS, "format_whitelist": READABLE + more, "max_pixels": str(max_pixels())}
+
+
+def safe_words(more: str = "") -> list[str]:
+    """`safe_input` as words of a command line."""
+    return [word for key, value in safe_input(more).items() for word in (f"-{key}", value)]
 
 
 def explain(path: Path, returncode: int, stderr: str) -> str:

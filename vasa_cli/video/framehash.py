@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vasa_cli.errors import EncoderError
-from vasa_cli.video.ffmpeg import explain, file_url, find_ffmpeg
-from vasa_cli.video.formats import Format, format_of
+from vasa_cli.files import sha256_file
+from vasa_cli.video.ffmpeg import explain, file_url, find_ffmpeg, safe_words
+from vasa_cli.video.formats import Format, format_of, is_picture_of, is_sequence
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,34 @@ class FrameHash:
 
     sha256: str
     frames: int
+
+
+def sound_hash(path: Path) -> str | None:
+    """Hex sha256 of the coded packets of the first sound track, whatever container holds them; None when there is no sound.
+
+    Raises EncoderError when ffmpeg does not run."""
+    command = [str(find_ffmpeg()), "-v", "error", "-nostdin", *safe_words(), "-i", file_url(path)]
+    command += ["-map", "0:a:0", "-c", "copy"]
+    try:
+        done = subprocess.run(
+            [*command, "-f", "streamhash", "-hash", "sha256", "pipe:1"], capture_output=True, text=True, errors="replace",
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except OSError as e:
+        raise EncoderError(f"ffmpeg cannot be started ({e.strerror or e}); `vasa doctor` checks it") from e
+    _, found, digest = done.stdout.strip().rpartition("SHA256=")
+    return digest.lower() if found and done.returncode == 0 else None
+
+
+def file_hash(path: Path) -> str:
+    """Hex sha256 of a video file's bytes; of a PNG sequence, of all its pictures' bytes in order of their names."""
+    if not is_sequence(path):
+        return sha256_file(path)
+    digest = hashlib.sha256()
+    for picture in sorted(path.parent.iterdir()):
+        if is_picture_of(path, picture.name):
+            digest.update(picture.read_bytes())
+    return digest.hexdigest()
 
 
 def bytes_per_frame(size: tuple[int, int], pixels: str) -> int:
@@ -43,7 +72,8 @@ def frame_hash(path: Path, size: tuple[int, int], form: Format | None = None) ->
     if form.alpha and form.codec == "libvpx-vp9":
         command += ["-c:v", "libvpx-vp9"]  # ffmpeg's own decoder passes over the transparency
     source = path.name if form.sequence else file_url(path)
-    command += ["-i", source, "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "pipe:1"]
+    command += [*safe_words(",image2" if form.sequence else ""), "-i", source]
+    command += ["-map", "0:v:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "pipe:1"]
     place = path.parent if form.sequence else None  # only the picture's name may hold a %
     digest, total = hashlib.sha256(), 0
     with subprocess.Popen(

@@ -1,8 +1,9 @@
 """Say in the file itself, in a way machines read, that the video is made by AI (EU AI Act, Article 50(2)).
 
-MP4 and MOV carry an XMP packet in the `uuid` box that the XMP specification (part 3, 1.1.4) reserves for it, with IPTC's
-DigitalSourceType; PNG pictures carry the packet in the text chunk that it names for it (1.1.5); every other format
-carries a comment tag.
+The mark is IPTC's digital source type "trained algorithmic media", with the tool and its version. MP4 and MOV carry it as an XMP
+packet in the `uuid` box that the XMP specification (part 3, 1.1.4) reserves for it; PNG pictures in the text chunk that it names
+for it (1.1.5); Matroska and WebM as tags; MPEG-TS, which has no tags, in the name and provider of the service. `trust.marks`
+reads all of them back.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from xml.sax.saxutils import escape
 
 from vasa_cli import __version__
 
-SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+TOOL = f"vasa_cli {__version__}"
+SERVICE = f"AI-generated video ({TOOL})"  # in MPEG-TS; its provider is SOURCE_TYPE
+MOST_XMP = 1 << 20  # bytes that are read of a packet
 _PNG_HEADER = 8 + 25  # bytes: signature and IHDR
 XMP_BOX = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")
 COMMENT = (
-    f"AI-generated video: a portrait photo animated to a speech recording by vasa_cli {__version__}; "
+    f"AI-generated video: a portrait photo animated to a speech recording by {TOOL}; "
     f"digital source type: {SOURCE_TYPE}"
 )
 
@@ -40,11 +44,11 @@ _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 
 def tags() -> dict[str, str]:
     """Container tags for ffmpeg's -metadata."""
-    return {"comment": COMMENT, "digital_source_type": SOURCE_TYPE}
+    return {"comment": COMMENT, "digital_source_type": SOURCE_TYPE, "tool": TOOL}
 
 
 def xmp_packet() -> bytes:
-    return _PACKET.format(tool=escape(f"vasa_cli {__version__}"), source=escape(SOURCE_TYPE), comment=escape(COMMENT)).encode()
+    return _PACKET.format(tool=escape(TOOL), source=escape(SOURCE_TYPE), comment=escape(COMMENT)).encode()
 
 
 def append_xmp(path: Path) -> None:
@@ -64,18 +68,23 @@ def mark_png(path: Path) -> None:
 
 def read_xmp(path: Path) -> bytes | None:
     """The XMP packet of an MP4 or MOV file; None when it has none."""
+    return read_box(path, XMP_BOX)
+
+
+def read_box(path: Path, ident: uuid.UUID, most: int = MOST_XMP) -> bytes | None:
+    """Content of the first top-level `uuid` box of this kind in an MP4 or MOV file, at most `most` bytes; None without one."""
     with path.open("rb") as f:
         while len(head := f.read(8)) == 8:
             size, kind = struct.unpack(">I4s", head)
             body = size - 8
             if size == 1:
-                body = struct.unpack(">Q", f.read(8))[0] - 16
+                wide = f.read(8)
+                if len(wide) < 8:
+                    return None
+                body = int(struct.unpack(">Q", wide)[0]) - 16
             if size == 0 or body < 0:
                 return None
-            if kind == b"uuid":
-                box = f.read(body)
-                if box[:16] == XMP_BOX.bytes:
-                    return box[16:]
-            else:
-                f.seek(body, 1)
+            if kind == b"uuid" and body >= 16 and f.read(16) == ident.bytes:
+                return f.read(min(body - 16, most))
+            f.seek(body - (16 if kind == b"uuid" and body >= 16 else 0), 1)
     return None

@@ -7,9 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+from vasa_cli.device import DTYPES
 from vasa_cli.errors import InputError
 from vasa_cli.files import sha256_file, whole_file
-from vasa_cli.video.formats import is_sequence
+from vasa_cli.limits import RECEIPT_BYTES
+from vasa_cli.parsing import load_json, read_text
+from vasa_cli.video import CRF_RANGE
+from vasa_cli.video.formats import ENCODERS, is_sequence
+from vasa_cli.weights.registry import NAMES
 
 FORMAT = "vasa-receipt/1"
 
@@ -32,7 +37,7 @@ def write_receipt(video: Path, data: dict[str, Any]) -> Path:
 def read_receipt(path: Path) -> dict[str, Any]:
     """Raises InputError when the file is missing or not a receipt of this format."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = load_json(read_text(path, RECEIPT_BYTES))
     except FileNotFoundError as e:
         raise InputError(f"{path}: no such receipt; it lies beside the video, as VIDEO.json") from e
     except (OSError, ValueError) as e:
@@ -65,3 +70,35 @@ def checked_input(entry: dict[str, Any], receipt: Path, what: str, instead: Path
             f"{path}: the {what} has changed since the receipt was written (sha256 {found[:12]}, was {entry['sha256'][:12]})"
         )
     return Path(os.path.normpath(path))
+
+
+def confined_output(text: str, receipt: Path) -> Path:
+    """The output that a receipt names: beside itself or below, nowhere else. Raises ValueError: a receipt may be a stranger's."""
+    path = Path(text)
+    if path.is_absolute() or ".." in path.parts or path.drive or "\0" in text or not path.name:
+        raise ValueError(f"the output {text[:60]!r} lies outside the receipt's folder; say where it goes with -o")
+    return receipt.parent / path
+
+
+def check_values(data: dict[str, Any]) -> None:
+    """Types and ranges of what a repetition takes from a receipt, the same as the command line's. Raises ValueError, KeyError."""
+    options = data["options"]
+    for holder, key, low, high in (
+        (data, "seed", -1, 2**31 - 1), (data, "steps", 1, 1000), (options, "crf", *CRF_RANGE), (options, "size", 1, 8192),
+    ):  # fmt: skip
+        value = holder.get(key)
+        if value is not None and (type(value) is not int or not low <= value <= high):
+            raise ValueError(f"{key} = {str(value)[:40]}: allowed is {low} to {high}")
+    crop = options.get("crop")
+    if crop and (not isinstance(crop, list) or len(crop) != 4 or not all(type(v) is int and 0 <= v < 2**31 for v in crop)):
+        raise ValueError(f"crop = {str(crop)[:40]}: expected four whole numbers")
+    for holder, key, known in (
+        (data, "dtype", DTYPES), (options, "encoder", ENCODERS), (data["weights"], "name", NAMES),
+    ):  # fmt: skip
+        if key in holder and holder[key] not in known:
+            raise ValueError(f"{key} = {str(holder[key])[:40]!r}: known are {', '.join(known)}")
+    for holder, key in ((data, "device"), (data, "preset"), (options, "face"), (data, "frame_hash"), (data, "output")):
+        if not isinstance(holder[key], str) or len(holder[key]) > 4096:
+            raise ValueError(f"{key} is not a short text")
+    if type(options["provenance"]) is not bool:
+        raise ValueError("provenance is neither true nor false")

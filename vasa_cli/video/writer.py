@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from vasa_cli.errors import EncoderError
 from vasa_cli.files import explain_write, part_path, replace_folder, sync
 from vasa_cli.video import DEFAULT_CRF, provenance
-from vasa_cli.video.ffmpeg import explain, file_url, find_ffmpeg
+from vasa_cli.video.ffmpeg import explain, file_url, find_ffmpeg, safe_input
 from vasa_cli.video.formats import Format, even_size, format_of
 from vasa_cli.video.framehash import FrameHash, bytes_per_frame, frame_hash
 from vasa_cli.video.nvenc import NVENC, nvenc_options
@@ -30,7 +30,7 @@ from vasa_cli.video.nvenc import NVENC, nvenc_options
 if TYPE_CHECKING:
     import numpy as np
 
-X264_PRESET = "fast"  # 8 ms of a core a frame at 512x512
+X264_PRESET = "faster"  # a fifth less work than "fast" (6 ms of a core a 512x512 frame), a tenth smaller, 0.05 levels further off
 THREADS = 4  # whatever the machine has: x264's pictures are the same for 1, 2 and 4, others for 8 (shorter motion vectors)
 PIPE = 1 << 20  # bytes between us and ffmpeg, where the system lets us ask: as many as it allows without special rights
 AUDIO_BITRATE = "256k"  # ffmpeg takes less by itself where the rate and channels allow no more
@@ -92,7 +92,8 @@ def _sound(audio: Path, seconds: float) -> Any:
     user's file carries, as the model heard it."""
     import ffmpeg
 
-    sound = ffmpeg.input(file_url(audio))["a:0"].filter("asetpts", "N/SR/TB").filter("aformat", channel_layouts="mono|stereo")
+    sound = ffmpeg.input(file_url(audio), **safe_input())["a:0"].filter("asetpts", "N/SR/TB")
+    sound = sound.filter("aformat", channel_layouts="mono|stereo")
     return sound.filter("apad", whole_dur=f"{seconds:.6f}").filter("atrim", end=f"{seconds:.6f}")
 
 

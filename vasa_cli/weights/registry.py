@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vasa_cli.errors import WeightsError
+from vasa_cli.parsing import check_safetensors, load_json, read_text
 
 PARTS = ("basis", "shading", "tongue", "closure", "speech", "motion")
 EXTRAS = ("phonetics", "ahead")  # shipped too, but used only where they are asked for
@@ -24,6 +25,7 @@ NAMES = ("default", "smoke")
 FOLDER_ENV = "VASA_WEIGHTS_DIR"  # a folder with optional parts, instead of the package's
 _HERE = Path(__file__).parent
 _MANIFEST = "manifest.json"
+WEIGHTS_BYTES = 2 << 30
 
 
 def file_name(part: str, weights: str = "default") -> str:
@@ -66,6 +68,7 @@ def load_tensors(part: str, weights: str = "default", root: Path | None = None) 
     sha256_of(part, weights, root)
     path = path_of(part, weights, root)
     try:
+        check_safetensors(path, WEIGHTS_BYTES)
         with safe_open(str(path), framework="numpy") as f:
             return {k: f.get_tensor(k) for k in f.keys()}, dict(f.metadata() or {})  # noqa: SIM118  (safe_open is not a dict)
     except (SafetensorError, OSError, ValueError) as e:
@@ -78,7 +81,10 @@ def read_manifest(root: Path | None = None) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        data = load_json(read_text(path, 1 << 20))
+        if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
+            raise ValueError("expected names and hashes")
+        return dict(data)
     except (ValueError, OSError) as e:
         raise WeightsError(f"{path.name} cannot be read ({e}); reinstall the package") from e
 

@@ -61,6 +61,8 @@ class MotionStyle:
     @classmethod
     def from_json(cls, data: dict[str, Any] | None) -> MotionStyle:
         """The inverse of `to_json`. Raises ValueError on unknown names and values out of range."""
+        if not isinstance(data or {}, dict):
+            raise ValueError("a style is a mapping")
         unknown = set(data or {}) - set(STYLE_NAMES)
         if unknown:
             raise ValueError(f"unknown style: {', '.join(sorted(unknown))}")
