@@ -135,7 +135,8 @@ class MouthLayer(torch.nn.Module):
     ) -> None:
         """Into picture (B, 3, S, S). vertices (B, 478, 2) pixels, shape (B, 478, 3) the same, canonical; tongue (B,) 0..1: how
         high its tip is."""
-        opening = outline_from(*vertices[:, self.edges].unbind(1), self.spline)
+        upper, lower = vertices[:, self.edges].unbind(1)
+        opening = outline_from(upper, lower, self.spline)
         iod = self.unit * head.zoom
         gap = (opening.lower - opening.upper).amax(-1).clamp_min_(0) / iod  # (B,) IOD
         if not bool((gap > 0.4 * SHOWN).any()):
