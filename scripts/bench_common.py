@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 SPEECH = ROOT / "vasa_cli" / "assets" / "demo_speech.flac"
 FPS = 25
-_LOOK = 0.05  # seconds between two looks at a process's memory
+_LOOK = 0.25  # seconds between two looks at the memory of a process and of those it started
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,14 @@ class Bench:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the command. seconds: of the wall clock; cpu: of all cores, ffmpeg's too; peak, ffmpeg: greatest resident memory
-    in MB; result: its JSON, where it printed one."""
+    """One run of the command. seconds: of the wall clock; cpu: of all cores, of all its processes; peak: greatest resident memory
+    of its own process in MB; whole: of all its processes together, ffmpeg too, what they share counted once; result: its JSON,
+    where it printed one."""
 
     seconds: float
     cpu: float
     peak: float
-    ffmpeg: float
+    whole: float
     result: dict[str, Any]
 
 
@@ -95,7 +96,7 @@ def vasa(bench: Bench, *arguments: object, module: Sequence[str] = ("-m", "vasa_
         raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}: {errors.decode(errors='replace')[-500:]}")
     text = out.decode()
     result = json.loads(text) if text.startswith("{") else {}
-    return Run(taken, _cpu() - before, peaks.get("own", 0.0), peaks.get("ffmpeg", 0.0), result)
+    return Run(taken, _cpu() - before, peaks.get("own", 0.0), peaks.get("whole", 0.0), result)
 
 
 def _cpu() -> float:
@@ -104,29 +105,30 @@ def _cpu() -> float:
 
 
 def _watch(process: subprocess.Popen[bytes], peaks: dict[str, float]) -> None:
-    """Note the greatest resident memory of a process and of what it started, in MB (Linux)."""
+    """Note the greatest memory of a process and of what it started, in MB (Linux)."""
     while process.poll() is None:
         peaks["own"] = max(peaks.get("own", 0.0), peak_memory(process.pid))
-        for child in children(process.pid):
-            if _name(child).startswith("ffmpeg"):  # before it becomes ffmpeg, a new process is a copy of its parent
-                peaks["ffmpeg"] = max(peaks.get("ffmpeg", 0.0), peak_memory(child))
+        whole = sum(map(shared_memory, (process.pid, *children(process.pid))))
+        peaks["whole"] = max(peaks.get("whole", 0.0), whole)
         time.sleep(_LOOK)
 
 
 def peak_memory(pid: int) -> float:
-    """MB; 0 where the system does not say, or the process is gone."""
+    """Greatest resident memory so far, MB; 0 where the system does not say, or the process is gone."""
+    return _field(pid, "status", "VmHWM")
+
+
+def shared_memory(pid: int) -> float:
+    """Memory now, MB: what n processes share counts one n-th for each."""
+    return _field(pid, "smaps_rollup", "Pss:")
+
+
+def _field(pid: int, file: str, name: str) -> float:
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(name)), 0.0)
     except OSError:
         return 0.0
-
-
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text()
-    except OSError:
-        return ""
 
 
 def children(pid: int) -> list[int]:

@@ -46,22 +46,12 @@ def memory(bench: Bench, lengths: tuple[float, ...] = LENGTHS, *, stub: bool = T
     rows = []
     for seconds in lengths:
         run = minute if seconds == base else measure(bench, seconds, stub)
-        whole = (run.peak + run.ffmpeg) / (minute.peak + minute.ffmpeg)
         frames = run.result["frames"]
-        rows.append([
-            length(seconds), frames, f"{run.seconds:.0f}", f"{run.peak:.0f}", f"{run.ffmpeg:.0f}",
-            f"{run.peak / minute.peak:.3f}", f"{whole:.3f}",
-        ])  # fmt: skip
+        sizes = [f"{run.peak:.0f}", f"{run.peak / minute.peak:.3f}", f"{run.whole:.0f}", f"{run.whole / minute.whole:.3f}"]
+        rows.append([length(seconds), frames, f"{run.seconds:.0f}", *sizes])
     drawn = "a few frames drawn and repeated, all else real" if stub else "every frame drawn"
-    head = [
-        f"sound ({SIZE}×{SIZE}, {drawn})",
-        "frames",
-        "seconds",
-        "peak MB",
-        "ffmpeg MB",
-        f"peak / {length(base)}",
-        "with ffmpeg",
-    ]
+    of = f"/ {length(base)}"
+    head = [f"sound ({SIZE}×{SIZE}, {drawn})", "frames", "seconds", "peak MB", of, "all processes MB", of]
     return table(head, rows)
 
 

@@ -10,7 +10,7 @@ from benchmark_decoder import decoder_parts
 from results import table
 
 HEAD = ["`vasa render`, cached face", "threads", "seconds", "frames/s", "× real time", "once it runs, frames/s", "first frame s",
-        "CPU s", "peak MB", "ffmpeg MB"]  # fmt: skip
+        "CPU s", "peak MB", "all processes MB"]  # fmt: skip
 
 
 def warm_up(bench: Bench) -> None:
@@ -33,7 +33,7 @@ def row(label: str, threads: int, runs: list[Run]) -> list[object]:
     late = run.seconds - stages["first_frame"]
     fps, real = speed(frames, run.seconds)
     numbers = [f"{run.seconds:.1f}", fps, real, f"{frames / late:.0f}", f"{stages['first_frame']:.2f}", f"{run.cpu:.0f}",
-               f"{run.peak:.0f}", f"{run.ffmpeg:.0f}"]  # fmt: skip
+               f"{run.peak:.0f}", f"{run.whole:.0f}"]  # fmt: skip
     return [label, threads, *numbers]
 
 

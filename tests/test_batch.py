@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from vasa_cli import pipeline
-from vasa_cli.batch.manifest import Job, Shared, derive_seed, read_manifest
-from vasa_cli.batch.run import check_outputs, grouped, run_batch
-from vasa_cli.batch.state import State, job_key
+from vasa_cli.batch.job import Job, job_key
+from vasa_cli.batch.journal import Journal, read_journal
+from vasa_cli.batch.manifest import Shared, derive_seed, read_manifest
+from vasa_cli.batch.run import Queue, Task, plan, run_batch
 from vasa_cli.errors import FaceError, InputError, UsageError
 from vasa_cli.motion.controls import Curve
-from vasa_cli.progress import Reporter
 
 SHARED = Shared()
 
@@ -119,9 +119,23 @@ def test_json_lines_are_named_by_line() -> None:
         read_manifest("/nowhere/jobs.yaml", SHARED)
 
 
-def test_faces_are_grouped_in_order_of_appearance() -> None:
+def test_faces_come_together_in_order_of_appearance() -> None:
     text = "".join(f"- {{id: {i}, portrait: {p}, audio: s}}\n" for i, p in [("1", "x"), ("2", "y"), ("3", "x"), ("4", "y")])
-    assert [j.id for j in grouped(jobs_of(text))] == ["1", "3", "2", "4"]
+    queue, last, order = Queue(jobs_of(text)), None, []
+    while (task := queue.take(last)) is not None:
+        last = task.job.face_key()
+        order.append(task.job.id)
+    assert order == ["1", "3", "2", "4"]
+
+
+def test_a_face_at_work_elsewhere_is_left_to_its_worker() -> None:
+    text = "".join(f"- {{id: {i}, portrait: {p}, audio: s}}\n" for i, p in [("1", "x"), ("2", "x"), ("3", "y")])
+    queue = Queue(jobs_of(text))
+    first = queue.take()
+    assert isinstance(first, Task)
+    other = queue.take(busy={first.job.face_key()})
+    assert other is not None
+    assert (first.job.id, other.job.id) == ("1", "3")
 
 
 @pytest.fixture
@@ -146,31 +160,59 @@ def fake_render(fail: set[str]) -> Any:
 
 def test_one_failure_does_not_stop_the_others(two_jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "render", fake_render({"a"}))
-    outcomes = run_batch(two_jobs, State(tmp_path / "state", resume=False), lambda prefix: Reporter())
+    outcomes = run_batch(two_jobs, Journal(tmp_path / "journal"))
     assert [(o.status, o.exit_code) for o in outcomes] == [("failed", 4), ("done", 0)]
     assert outcomes[0].error == "no face here"
 
 
 def test_fail_fast_stops(two_jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "render", fake_render({"a"}))
-    outcomes = run_batch(two_jobs, State(None, resume=False), lambda prefix: Reporter(), fail_fast=True)
+    outcomes = run_batch(two_jobs, fail_fast=True)
     assert [o.status for o in outcomes] == ["failed", "not run"]
 
 
-def test_resume_skips_what_is_done_and_unchanged(two_jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = tmp_path / "state.jsonl"
+def test_resume_skips_what_is_done_and_does_the_changed_again(
+    two_jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "journal.jsonl"
     monkeypatch.setattr(pipeline, "render", fake_render({"b"}))
-    run_batch(two_jobs, State(place, resume=False), lambda prefix: Reporter())
+    with Journal(place) as journal:
+        run_batch(two_jobs, journal)
     with place.open("a") as f:
         f.write('{"id": "b", "sta')  # a crash cut this line short
     monkeypatch.setattr(pipeline, "render", fake_render(set()))
-    outcomes = run_batch(two_jobs, State(place, resume=True), lambda prefix: Reporter())
+    with Journal(place, resume=True) as journal:
+        outcomes = run_batch(two_jobs, journal, resume=True)
     assert [o.status for o in outcomes] == ["skipped", "done"]
+    assert [line["event"] for line in read_journal(place)][-3:] == ["start", "end", "finish"]  # the torn line harms no other
     (tmp_path / "s.wav").write_bytes(b"another recording")
-    state = State(place, resume=True)
-    assert not state.is_done(two_jobs[0])
-    with pytest.raises(UsageError, match="exists already"):
-        check_outputs(two_jobs, state, overwrite=False)
+    with Journal(place, resume=True) as journal:
+        assert [o.status for o in run_batch(two_jobs, journal, resume=True)] == ["done", "done"]
+    (tmp_path / "a.mp4").write_bytes(b"half")  # damaged since
+    with Journal(place, resume=True) as journal:
+        assert [o.status for o in run_batch(two_jobs, journal, resume=True)] == ["done", "skipped"]
+
+
+def test_retry_failed_leaves_the_rest(two_jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "journal.jsonl"
+    monkeypatch.setattr(pipeline, "render", fake_render({"a"}))
+    with Journal(place) as journal:
+        run_batch(two_jobs, journal, fail_fast=True)
+    monkeypatch.setattr(pipeline, "render", fake_render(set()))
+    with Journal(place, resume=True) as journal:
+        assert [o.status for o in run_batch(two_jobs, journal, retry_failed=True)] == ["done", "not run"]
+
+
+def test_two_batches_cannot_write_one_journal(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j"), pytest.raises(UsageError, match="another batch is at work"):
+        Journal(tmp_path / "j")
+    Journal(tmp_path / "j").close()
+
+
+def test_a_journal_without_room_stops_the_batch(two_jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "render", fake_render(set()))
+    with Journal(Path("/dev/full")) as journal, pytest.raises(UsageError, match="no space left"):
+        run_batch(two_jobs, journal)
 
 
 def test_the_key_sees_every_option(two_jobs: list[Job]) -> None:
@@ -190,5 +232,8 @@ def test_the_key_sees_every_option(two_jobs: list[Job]) -> None:
 def test_existing_outputs_are_refused_at_once(two_jobs: list[Job], tmp_path: Path) -> None:
     (tmp_path / "b.mp4").write_bytes(b"")
     with pytest.raises(UsageError, match=r"b\.mp4: exists already.*--resume"):
-        check_outputs(two_jobs, State(None, resume=False), overwrite=False)
-    check_outputs(two_jobs, State(None, resume=False), overwrite=True)
+        plan(two_jobs, Journal(None))
+    with pytest.raises(UsageError, match=r"b\.mp4: exists already"):  # nor does resuming touch what it did not make
+        plan(two_jobs, Journal(tmp_path / "j", resume=True), resume=True)
+    over = [replace(job, request=replace(job.request, overwrite=True)) for job in two_jobs]
+    assert len(plan(over, Journal(None)).todo) == 2

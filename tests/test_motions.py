@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from vasa_cli.motion.generate import generate_motion
 from vasa_cli.motion.track import MotionTrack
-from vasa_cli.motions import Motion, batches, fitted, joined, spoken
+from vasa_cli.motions import Motion, batches, fitted, from_bytes, joined, spoken, to_bytes
 from vasa_cli.progress import Reporter
 from vasa_cli.requests import MotionOptions
 from vasa_cli.runtime import Clock, Models
@@ -76,3 +77,14 @@ def test_streamed_motion_is_the_whole_recording_s(tmp_path: Path) -> None:
     assert seen[-1] == (183, 183)
     assert len(seen) > 2
     assert streamed.hashes["audio"] == SpeechReader(path).sha256
+
+
+@pytest.mark.parametrize("tongue", [True, False])
+def test_blocks_go_to_other_processes_unchanged(tongue: bool) -> None:
+    block = track(5, tongue=tongue)
+    again = from_bytes(to_bytes(block))
+    assert same(again, block)
+    assert again.vergence is None
+    with_vergence = from_bytes(to_bytes(replace(block, vergence=np.arange(5, dtype=np.float32))))
+    np.testing.assert_array_equal(with_vergence.vergence, np.arange(5))
+    assert same(with_vergence, block)

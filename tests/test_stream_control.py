@@ -80,6 +80,8 @@ def test_what_a_line_may_say() -> None:
         ('{"blend": true}', "0 to 60 seconds"),
         ('{"reset": 1}', "expected true"),
         ('{"style": {"nods": 1}}', "unknown word style"),
+        ('{"head": 1' + 400 * "0" + "}", "head"),
+        ('{"head": 1' + 5000 * "0" + "}", "not JSON"),
     ],
 )
 def test_a_bad_line_is_one_line_and_changes_nothing(line: str, word: str) -> None:

@@ -257,6 +257,19 @@ def test_a_reader_that_leaves_ends_the_stream_quietly(tmp_path: Path, portrait: 
         assert done.summary.consumer_left and done.seconds < 8
 
 
+def test_a_fifo_can_be_the_output(tmp_path: Path, portrait: Path) -> None:
+    """It stays what it is; its reader gets the stream and its end."""
+    place, data = tmp_path / "out.ts", list[bytes]()
+    os.mkfifo(place)
+    reader = threading.Thread(target=lambda: data.append(place.read_bytes()))
+    reader.start()
+    done = Run(tmp_path, lambda f: paced(f, sound(10)), name="out.ts")
+    reader.join(10)
+    assert done.summary.frames >= 10 and place.is_fifo()
+    assert len(data[0]) > 188 * 10 and data[0][0] == data[0][188] == 0x47
+    assert not any(".part" in p.name for p in tmp_path.iterdir())
+
+
 def test_an_engine_that_fails_leaves_its_part_and_says_so(tmp_path: Path, portrait: Path) -> None:
     class Broken(FakeEngine):
         def hear(self, samples: np.ndarray) -> None:

@@ -285,6 +285,9 @@ def test_what_names_and_options_ask_for(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(UsageError, match="known are"):
         choose_encoder("h265")
     monkeypatch.setattr("vasa_cli.stream.encode.working_nvenc", lambda ffmpeg: True)
+    monkeypatch.setattr("vasa_cli.stream.encode._codes_live", lambda ffmpeg: False)
+    assert choose_encoder("auto") == "x264"  # three frames do not come out with the options of streams
+    monkeypatch.setattr("vasa_cli.stream.encode._codes_live", lambda ffmpeg: True)
     assert choose_encoder("auto") == "nvenc"
     call = command(replace(coding("mp4"), encoder="nvenc"), 3, 4, (5, 6))
     assert "h264_nvenc" in call and "libx264" not in call

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from vasa_cli import __version__
-from vasa_cli.commands import batch, cache, doctor, encode, generate, presets, render, stream, verify
+from vasa_cli.commands import batch, cache, doctor, encode, generate, inspect, presets, render, stream, verify
 from vasa_cli.commands.common import DEBUG_ENV
 from vasa_cli.errors import EXIT_INTERRUPTED
 
@@ -40,6 +40,7 @@ app.command("generate")(generate.generate)
 app.command("stream")(stream.stream)
 app.command("batch")(batch.batch)
 app.command("verify")(verify.verify)
+app.command("inspect")(inspect.inspect)
 app.add_typer(presets.app, name="presets")
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)

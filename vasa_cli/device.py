@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from vasa_cli.errors import DeviceError, UsageError
+from vasa_cli.errors import DeviceError, MemoryShortage, UsageError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("float32", "float16")
@@ -46,12 +46,12 @@ def device_name(device: str) -> str:
 
 @contextlib.contextmanager
 def memory_guard(device: str) -> Iterator[None]:
-    """Turn 'out of memory' of any kind into a DeviceError that says what to do."""
+    """Turn 'out of memory' of any kind into a MemoryShortage that says what to do."""
     hint = "close other programs or shorten the recording" if device == "cpu" else "use --dtype float16 or --device cpu"
     try:
         yield
     except MemoryError as e:
-        raise DeviceError(f"out of memory; {hint}") from e
+        raise MemoryShortage(f"out of memory; {hint}") from e
     except RuntimeError as e:
         text = str(e).lower()
         if (
@@ -60,7 +60,7 @@ def memory_guard(device: str) -> Iterator[None]:
             or "not enough memory" in text
             or "can't allocate memory" in text
         ):
-            raise DeviceError(f"{device}: out of memory; {hint}") from e
+            raise MemoryShortage(f"{device}: out of memory; {hint}") from e
         raise
 
 

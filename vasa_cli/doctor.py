@@ -32,7 +32,7 @@ _TORCH = """
 import json, torch
 cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
 mps = torch.backends.mps.is_available()
-print(json.dumps({"version": torch.__version__, "cuda": cuda, "mps": mps, "threads": torch.get_num_threads()}))
+print(json.dumps({"version": torch.__version__, "cuda": cuda, "mps": mps}))
 """
 _MEDIAPIPE = """
 import json, cv2
@@ -163,13 +163,20 @@ def _installed(dist: str) -> str | None:
 
 
 def _torch() -> list[Check]:
+    from vasa_cli.device import threads
+    from vasa_cli.errors import UsageError
+
     found, complaint = _child(_TORCH)
     if found is None:
         return [Check("torch", "missing", complaint, mend_import("torch", complaint), 1)]
+    try:
+        cpu = f"cpu ({threads()} threads)"
+    except UsageError as e:
+        return [Check("threads", "missing", str(e), "unset VASA_THREADS", 2)]
     devices = [
         *(f"cuda ({name})" for name in found["cuda"]),
         *(["mps"] if found["mps"] else []),
-        f"cpu ({found['threads']} threads)",
+        cpu,
     ]
     return [Check("torch", "ok", f"{found['version']}; devices: {', '.join(devices)}")]
 
@@ -186,6 +193,7 @@ def _mediapipe() -> list[Check]:
 def _ffmpeg() -> list[Check]:
     from vasa_cli.errors import EncoderError
     from vasa_cli.video.ffmpeg import MEND, OPTIONAL, find_ffmpeg, missing_encoders, version
+    from vasa_cli.video.nvenc import working_nvenc
 
     try:
         path = find_ffmpeg()
@@ -210,7 +218,8 @@ def _ffmpeg() -> list[Check]:
         checks.append(Check("ffmpeg formats", "warning", f"lacks {what}", fix))
     else:
         checks.append(Check("ffmpeg formats", "ok", ", ".join(OPTIONAL)))
-    return checks
+    nvenc = "works" if working_nvenc(path) else "does not work here (it needs an NVIDIA card); x264 encodes"
+    return [*checks, Check("nvenc", "ok", nvenc)]
 
 
 def _weights() -> list[Check]:

@@ -40,6 +40,10 @@ class DeviceError(VasaError):
     exit_code = 6
 
 
+class MemoryShortage(DeviceError):
+    """Memory ran out, of the device or of the machine: less at once, or later, may well work."""
+
+
 class EncoderError(VasaError):
     """ffmpeg is missing, failed or was killed."""
 

@@ -4,6 +4,7 @@ recording, measured in a driving clip, or read from a file. Also the weights tha
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -78,6 +79,35 @@ def joined(blocks: list[MotionTrack]) -> MotionTrack:
     names = ("pose", "dynamics", "tongue", "vergence")
     parts = {name: [getattr(block, name) for block in blocks] for name in names if getattr(blocks[0], name) is not None}
     return replace(blocks[0], **{name: np.concatenate(part) for name, part in parts.items()})
+
+
+_HEAD = struct.Struct("<IIII")  # frames, dynamics, whether there are tongue and vergence
+
+
+def to_bytes(track: MotionTrack) -> bytes:
+    """The frames of a block, for another process."""
+    more = (track.tongue, track.vergence)
+    head = _HEAD.pack(*track.dynamics.shape, *(values is not None for values in more))
+    return head + b"".join(_floats(values) for values in (track.pose, track.dynamics, *more) if values is not None)
+
+
+def from_bytes(data: bytes) -> MotionTrack:
+    """The inverse of `to_bytes`, but for what is no frame's: rate, seed, controls, hashes."""
+    import numpy as np
+
+    from vasa_cli.motion.track import MotionTrack
+
+    n, size, *has = _HEAD.unpack_from(data)
+    values = np.frombuffer(data, np.float32, offset=_HEAD.size).copy()
+    pose, dynamics, *more = np.split(values, np.cumsum([n * 6, n * size, *(n for there in has if there)])[:-1])
+    tongue, vergence = (more.pop(0) if there else None for there in has)
+    return MotionTrack(pose.reshape(n, 6), dynamics.reshape(n, size), FPS, 0, tongue=tongue, vergence=vergence)
+
+
+def _floats(values: np.ndarray) -> bytes:
+    import numpy as np
+
+    return np.ascontiguousarray(values, np.float32).tobytes()
 
 
 # ---------------------------------------------------------------------------------------------------- sources

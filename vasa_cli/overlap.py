@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -103,6 +104,8 @@ class OrderedMap(Generic[W, T, R]):
         self._room = count + ahead
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="worker")
         self._begun: deque[Future[R]] = deque()
+        self._one_at_a_time = threading.Lock()
+        self.seconds = 0.0  # of work, of all workers together
 
     def __enter__(self) -> OrderedMap[W, T, R]:
         return self
@@ -118,10 +121,13 @@ class OrderedMap(Generic[W, T, R]):
 
     def _one(self, item: T) -> R:
         worker = self._free.get()
+        start = time.perf_counter()
         try:
             return self._work(worker, item)
         finally:
             self._free.put(worker)
+            with self._one_at_a_time:
+                self.seconds += time.perf_counter() - start
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

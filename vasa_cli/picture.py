@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vasa_cli.errors import UsageError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from vasa_cli.portrait.encode_hash import Size
     from vasa_cli.portrait.latent import FaceLatent
     from vasa_cli.runtime import Models
+    from vasa_cli.trust.label import Caption
 
 FITS = ("crop", "full")
 SIZES = (256, 1024)  # px, least and most of a crop's side
@@ -30,12 +32,15 @@ _BLOCK, _CARD_BLOCK = (4, 8 * 512 * 512), (32, 32 * 512 * 512)
 @dataclass(frozen=True)
 class PictureOptions:
     """fit: 'crop' (a square around head and shoulders, `size` px a side) or 'full' (the head moves in the whole photo, at the
-    photo's own size). refine: the learned refiner (`decoder.refiner`) goes over mouth and eyes."""
+    photo's own size). refine: the learned refiner (`decoder.refiner`) goes over mouth and eyes. label: a caption that is burned
+    in, with the font of this file (None: one that comes along)."""
 
     fit: str = "crop"
     size: int = DEFAULT_SIZE
     background: Background = KEEP
     refine: bool = False
+    label: str | None = None
+    label_font: Path | None = None
 
     @property
     def encoded_for(self) -> Size:
@@ -48,9 +53,10 @@ class PictureOptions:
 
 
 def picture_options(
-    fit: str | None = None, size: int | None = None, background: Background | None = None, refine: bool | None = None
-) -> PictureOptions:
-    """Checked options; None is the default. Raises UsageError."""
+    fit: str | None = None, size: int | None = None, background: Background | None = None, refine: bool | None = None,
+    label: str | None = None, label_font: Path | None = None,
+) -> PictureOptions:  # fmt: skip
+    """Checked options; None is the default. Raises UsageError; InputError for a font that cannot be read."""
     fit = fit or "crop"
     if fit not in FITS:
         raise UsageError(f"--fit {fit!r}: known are {', '.join(FITS)}")
@@ -58,7 +64,13 @@ def picture_options(
         raise UsageError("--size is the side of the crop; --fit full always has the photo's own size, so leave one of them out")
     if size is not None and (size % 2 or not SIZES[0] <= size <= SIZES[1]):
         raise UsageError(f"--size {size}: an even number from {SIZES[0]} to {SIZES[1]} is needed")
-    return PictureOptions(fit, size or DEFAULT_SIZE, background or KEEP, bool(refine))
+    if label_font is not None and label is None:
+        raise UsageError("--disclosure-font draws a caption: give its text with --disclosure-label")
+    if label is not None:
+        from vasa_cli.trust.label import check_label
+
+        label = check_label(label, label_font)
+    return PictureOptions(fit, size or DEFAULT_SIZE, background or KEEP, bool(refine), label, label_font)
 
 
 def check_face(face: FaceLatent, options: PictureOptions, name: str) -> None:
@@ -97,6 +109,11 @@ class Picture:
         self.size = frame_size(face, options, form)
         if whole and self.size != face.photo_size:
             self.notes = (f"{self.size[0]}x{self.size[1]}: one row or column less than the photo, H.264 and VP9 need even sizes",)
+        self.caption: Caption | None = None
+        if options.label is not None:
+            from vasa_cli.trust.label import caption
+
+            self.caption = caption(options.label, self.size, options.label_font)
         self.canvas: Canvas | None = None
         self.ground = options.background.picture(*self.size)
         side = options.size
@@ -120,7 +137,8 @@ class Picture:
 
     def draw(self, decoder: FaceDecoder, part: MotionTrack) -> np.ndarray:
         """At most `batch` frames with one of `decoders`: as `pixels` says, (B, H, W, 3) RGB, (B, H, W, 4) with straight alpha."""
-        return next(self._drawn(decoder, part))
+        frames = next(self._drawn(decoder, part))
+        return frames if self.caption is None else self.caption.burn(frames, self.pixels)
 
     def _drawn(self, decoder: FaceDecoder, part: MotionTrack) -> Iterator[np.ndarray]:
         if self.canvas is not None:

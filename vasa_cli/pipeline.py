@@ -231,6 +231,10 @@ def check_render(request: RenderRequest) -> None:
         check_input(path, what)
     if any(_same_file(request.output, path) for path, _ in inputs):
         raise UsageError(f"{request.output}: is also an input; choose another name with -o")
+    if request.sign is not None:
+        from vasa_cli.trust.sign import check_signing
+
+        check_signing(request.sign, request.output, marked=request.provenance)
 
 
 def check_target(request: RenderRequest, *, create: bool = True) -> None:

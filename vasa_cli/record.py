@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from vasa_cli.speech.audio import SpeechReader
 
 OPTION_KEYS = ("face", "crop", "crf", "provenance")
-PICTURE_KEYS = ("fit", "size", "refine")
+PICTURE_KEYS = ("fit", "size", "refine", "label")
 
 
 def receipt_of(
@@ -68,6 +68,8 @@ def receipt_of(
     background = request.picture.background
     if background.path is not None:
         inputs["background"] = entry(background.path, place)
+    if request.picture.label_font is not None:
+        inputs["font"] = entry(request.picture.label_font, place)
     return {
         "tool": {"name": "vasa_cli", "version": __version__},
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -92,6 +94,7 @@ def receipt_of(
             "encoder": face.encoder_hash,
         },
         "inputs": inputs,
+        "signature": _signature(request),
         "options": {
             **{key: getattr(request, key) for key in OPTION_KEYS},
             **{key: getattr(request.picture, key) for key in PICTURE_KEYS},
@@ -102,6 +105,13 @@ def receipt_of(
         "stages": stages,
         "versions": _versions(device),
     }
+
+
+def _signature(request: RenderRequest) -> dict[str, str] | None:
+    """Who signed; never where their key is."""
+    from vasa_cli.trust.sign import check_signing
+
+    return None if request.sign is None else check_signing(request.sign, request.output, marked=request.provenance)
 
 
 def _versions(device: str) -> dict[str, str]:
@@ -129,6 +139,7 @@ class Repeat:
     request: RenderRequest
     frame_hash: str  # what the repetition must show
     device: str  # where it was shown
+    signed: bool = False  # whether the receipt's video was
 
 
 def request_from(
@@ -175,7 +186,7 @@ def request_from(
             **kept,
         )
         _same_weights(weights)
-        return Repeat(request, data["frame_hash"], data["device"])
+        return Repeat(request, data["frame_hash"], data["device"], bool(data.get("signature")))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as e:
         raise InputError(f"{receipt}: the receipt is incomplete or was edited ({type(e).__name__}: {e})") from e
 
@@ -188,8 +199,11 @@ def _picture_from(options: dict[str, Any], inputs: dict[str, Any], receipt: Path
         background = Background("picture", path=path)
     else:
         background = parse_background(text)
-    fit = options.get("fit")
-    return picture_options(fit, None if fit == "full" else options.get("size"), background, options.get("refine"))
+    fit, label = options.get("fit"), options.get("label")
+    if label is not None and not isinstance(label, str):
+        raise ValueError("label is not a text")
+    font = checked_input(inputs["font"], receipt, "font") if "font" in inputs else None
+    return picture_options(fit, None if fit == "full" else options.get("size"), background, options.get("refine"), label, font)
 
 
 def _same_weights(weights: dict[str, str]) -> None:
@@ -257,6 +271,11 @@ def plan_of(request: RenderRequest) -> dict[str, Any]:
     face, photo = look_at_face(request)
     shown = {"fit": request.picture.fit, "size": "x".join(map(str, photo)), "background": background.text}
     shown |= {"refine": "yes"} if request.picture.refine else {}
+    if request.picture.label is not None:
+        from vasa_cli.trust.label import caption
+
+        caption(request.picture.label, photo, request.picture.label_font)
+        shown["label"] = request.picture.label
     return {**plan, "output": str(request.output), **shown, "dtype": request.dtype, "face_cached": face, "encoder": encoder}
 
 

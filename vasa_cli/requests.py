@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vasa_cli.motion.track import MotionTrack
     from vasa_cli.portrait.encode_hash import Size
     from vasa_cli.portrait.latent import FaceLatent
+    from vasa_cli.trust.sign import Signing
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,11 @@ class RenderRequest:
     crf: int = DEFAULT_CRF
     encoder: str = "x264"  # of `video.formats.ENCODERS`; only H.264 has a choice
     provenance: bool = True
+    sign: Signing | None = None
     cache_dir: Path | None = None
     use_cache: bool = True
     overwrite: bool = False
+    halvings: int = 0  # how often the number of frames drawn at once is halved, where memory ran out
 
     def encode_request(self) -> EncodeRequest:
         size = self.picture.encoded_for

@@ -2,64 +2,29 @@
 
 from __future__ import annotations
 
-import csv
+import glob
 import hashlib
-import io
-import json
+import itertools
 import os
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
+from vasa_cli.batch.job import Job
+from vasa_cli.batch.row import Row, RowError, parse_row
+from vasa_cli.batch.source import RawRow, read_rows, read_text
 from vasa_cli.drive import Drive
-from vasa_cli.errors import InputError, UsageError
+from vasa_cli.errors import UsageError
 from vasa_cli.motion.presets import FORMS, load_preset, nearest, parse_emotions, parse_gaze, parse_guidance, resolve_controls
-from vasa_cli.picture import SIZES, picture_options
-from vasa_cli.pipeline import MotionOptions, RenderRequest
+from vasa_cli.picture import picture_options
+from vasa_cli.pipeline import FACE_SUFFIX, EncodeRequest, GenerateRequest, MotionOptions, RenderRequest
 from vasa_cli.requests import check_speech
-from vasa_cli.video import CRF_RANGE, DEFAULT_CRF
 from vasa_cli.video.background import parse_background
-from vasa_cli.video.formats import parse_output
+from vasa_cli.video.formats import ENCODERS, parse_output
 
-FORMATS = ("auto", "yaml", "jsonl", "csv")
-
-
-class Row(BaseModel):
-    """One job. Paths are relative to the manifest's folder. Controls take the forms of presets, and the flags' text forms."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
-
-    id: str | None = None
-    portrait: str
-    audio: str | None = None
-    motion: str | None = None
-    drive: str | None = None
-    drive_mode: str | None = None
-    output: str | None = None
-    preset: str | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
-    speech: str | None = None
-    face: str = "largest"
-    crop: Any = None
-    fit: str | None = None
-    size: Annotated[int, Field(ge=SIZES[0], le=SIZES[1])] | None = None
-    background: str = "keep"
-    refine: bool | None = None
-    crf: Annotated[int, Field(ge=CRF_RANGE[0], le=CRF_RANGE[1])] = DEFAULT_CRF
-    gaze: Any = None
-    distance: Any = None
-    emotion: Any = None
-    head: Any = None
-    brows: Any = None
-    blink: Any = None
-    mouth: Any = None
-    guidance: Any = None
-    style: Any = None
-    style_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+MOST_JOBS = 1_000_000
+_PLACE = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True)
@@ -79,154 +44,178 @@ class Shared:
     speech: str = "builtin"
 
 
-@dataclass(frozen=True)
-class Job:
-    id: str
-    request: RenderRequest
-
-
 def read_manifest(source: str, shared: Shared, *, form: str = "auto", text: str | None = None) -> list[Job]:
     """Jobs of the manifest file `source` ('-': `text` holds what stdin said). Raises UsageError or InputError."""
     folder, name = (Path(), "stdin") if source == "-" else (Path(source).parent, Path(source).name)
     if text is None:
-        text = _read(Path(source))
-    rows = _rows(text, _form(form, name, text), name)
-    if not rows:
-        raise UsageError(f"manifest {name}: holds no jobs")
-    jobs = [_job(row, number, name, folder, shared) for number, row in enumerate(rows, 1)]
+        text = read_text(Path(source))
+    jobs: list[Job] = []
+    wrong: list[tuple[str, int]] = []
+    for number, raw in enumerate(read_rows(text, form, name), 1):
+        try:
+            jobs += _jobs_of(raw, folder, shared)
+        except (RowError, UsageError) as e:
+            key = e.key if isinstance(e, RowError) else _key_in(str(e), raw)
+            line = raw.lines.get(key or "", raw.line)
+            wrong.append((f"manifest {name}, line {line}, job {number}: {e}", line))
+        if len(jobs) > MOST_JOBS:
+            raise UsageError(f"manifest {name}: more than {MOST_JOBS} jobs; split it")
+    if wrong:
+        others = ", ".join(str(line) for _, line in wrong[1:8]) + (", ..." if len(wrong) > 8 else "")
+        more = f" (and {len(wrong) - 1} more: line {others})" if len(wrong) > 1 else ""
+        raise UsageError(wrong[0][0] + more)
     _no_collisions(jobs, name)
     return jobs
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as e:
-        raise InputError(f"{path}: no such manifest") from e
-    except (OSError, UnicodeDecodeError) as e:
-        raise InputError(f"{path}: the manifest cannot be read ({e})") from e
+def _key_in(text: str, raw: RawRow) -> str | None:
+    """The key of the row that a message names, as flag or word."""
+    words = re.findall(r"[a-z_]+", text.replace("-", "_"))
+    return next((word for word in words if word in raw.data), None)
 
 
-def _form(form: str, name: str, text: str) -> str:
-    if form not in FORMATS:
-        raise UsageError(f"--format {form!r}: known are {', '.join(FORMATS)}")
-    if form != "auto":
-        return form
-    suffix = Path(name).suffix.lower()
-    known = {".yaml": "yaml", ".yml": "yaml", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
-    if suffix in known:
-        return known[suffix]
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    if first.lstrip().startswith("{"):
-        return "jsonl"
-    return "csv" if "portrait" in first.split(",") else "yaml"
+def _jobs_of(raw: RawRow, folder: Path, shared: Shared) -> list[Job]:
+    """The job of a row, or one job a match where portrait or audio is a glob. Raises RowError, UsageError."""
+    row = parse_row(raw.data, raw.defaults)
+    choices = [_matches(getattr(row, key), key, folder) for key in ("portrait", "audio")]
+    pairs = list(itertools.product(*choices))
+    if len(pairs) > 1 and row.id is not None and "{" not in row.id:
+        raise RowError(f"id {row.id!r} would name {len(pairs)} jobs; put {{portrait}} or {{audio}} into it", "id")
+    return [_job(row.model_copy(update={"portrait": p, "audio": a}), raw.line, folder, shared) for p, a in pairs]
 
 
-def _rows(text: str, form: str, name: str) -> list[dict[str, Any]]:
-    if form == "csv":
-        return [
-            {k: v for k, v in row.items() if v not in (None, "")}
-            for row in csv.DictReader(io.StringIO(text), skipinitialspace=True)
-        ]
-    if form == "jsonl":
-        return [_json_line(line, number, name) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    return _yaml_rows(text, name)
+def _matches(pattern: str | None, key: str, folder: Path) -> list[str | None]:
+    if pattern is None or not glob.has_magic(pattern) or (folder / pattern).exists():
+        return [pattern]
+    base = glob.escape(str(folder))
+    found = sorted(p for p in glob.glob(os.path.join(base, pattern), recursive=True) if os.path.isfile(p))
+    if not found:
+        raise RowError(f"{key} = {pattern!r}: no file matches", key)
+    return [p if os.path.isabs(pattern) else os.path.relpath(p, folder) for p in found]
 
 
-def _json_line(line: str, number: int, name: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as e:
-        raise UsageError(f"manifest {name}, line {number}: not valid JSON ({e})") from e
-    if not isinstance(row, dict):
-        raise UsageError(f"manifest {name}, line {number}: expected an object, found {type(row).__name__}")
-    return row
-
-
-def _yaml_rows(text: str, name: str) -> list[dict[str, Any]]:
-    import yaml
-
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as e:
-        line = f" in line {e.problem_mark.line + 1}" if isinstance(e, yaml.MarkedYAMLError) and e.problem_mark else ""
-        raise UsageError(f"manifest {name}: not valid YAML{line} ({getattr(e, 'problem', None) or 'unreadable'})") from e
-    defaults: Any = {}
-    if isinstance(data, Mapping):
-        unknown = set(data) - {"defaults", "jobs"}
-        if unknown:
-            raise UsageError(f"manifest {name}: unknown key {sorted(map(str, unknown))[0]!r}; known: defaults, jobs")
-        defaults, data = data.get("defaults") or {}, data.get("jobs")
-    data = [] if data is None else data
-    if not isinstance(data, list) or not isinstance(defaults, Mapping) or not all(isinstance(row, Mapping) for row in data):
-        raise UsageError(f"manifest {name}: expected a list of jobs, or a mapping with defaults and jobs")
-    return [{**defaults, **row} for row in data]
-
-
-def _job(raw: dict[str, Any], number: int, name: str, folder: Path, shared: Shared) -> Job:
-    where = f"manifest {name}, job {number}"
-    try:
-        row = Row.model_validate(raw)
-    except ValidationError as e:
-        raise UsageError(f"{where}: {_explain(e)}") from e
-    if row.audio is None and row.motion is None and row.drive is None:
-        raise UsageError(f"{where}: audio is missing")
-    if row.drive is None and row.drive_mode is not None:
-        raise UsageError(f"{where}: drive_mode says how a clip drives, but drive is missing")
-    try:
-        return _request(row, folder, shared)
-    except UsageError as e:
-        raise UsageError(f"{where}: {e}") from e
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = str(first["loc"][0]) if first["loc"] else "job"
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{nearest(key, Row.model_fields)}; known: {', '.join(Row.model_fields)}"
-    if first["type"] == "missing":
-        return f"{key} is missing"
-    return f"{key} = {first.get('input')!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
-
-
-def _request(row: Row, folder: Path, shared: Shared) -> Job:
-    sound = row.audio or row.motion or row.drive or ""
-    job_id = row.id or (Path(row.output).stem if row.output else f"{Path(row.portrait).stem}-{Path(sound).stem}")
+def _job(row: Row, line: int, folder: Path, shared: Shared) -> Job:
+    sound = row.audio or row.motion or row.drive
+    stem = Path(row.portrait).stem if row.portrait else None
+    names = {"portrait": stem or "", "audio": Path(sound).stem if sound else "", "preset": Path(row.preset or "neutral").stem}
+    if row.seed is not None:
+        names["seed"] = str(row.seed)
+    usual = (Path(row.output).stem if "{" not in row.output else "") if row.output else ""
+    job_id = _filled(row.id, names, "id") if row.id else usual or "-".join(filter(None, (stem, names["audio"])))
     if not row.output and Path(job_id).name != job_id:
-        raise UsageError(f"id {job_id!r} cannot name a file; give output, or an id without slashes")
+        raise RowError(f"id {job_id!r} cannot name a file; give output, or an id without slashes", "id")
+    if any(ord(c) < 32 for c in job_id):
+        raise RowError(f"id {job_id!r} holds control characters", "id")
+    seed = derive_seed(job_id, shared.seed) if row.seed is None else row.seed
+    names |= {"id": job_id, "seed": str(seed)}
+    written = _filled(row.output, names, "output") if row.output else job_id + _suffix(row)
+    output = (shared.output_dir or folder) / _confined(parse_output(written))
+    if row.task == "encode":
+        return Job(job_id, _encode(row, folder, output, shared), line)
+    motion = _motion(row, seed, folder, shared)
+    if row.task == "generate":
+        return Job(job_id, _generate(row, folder, output, motion, shared), line, _face(row, folder, shared))
+    return Job(job_id, _render(row, folder, output, motion, shared), line)
+
+
+def _filled(template: str, names: dict[str, str], key: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in names:
+            if match[1] == "seed":
+                raise RowError("id cannot hold {seed}: the seed comes from the id; give seed in the row", key)
+            raise RowError(f"{key}: unknown {match[0]}{nearest(match[1], names)}; known: {', '.join(sorted(names))}", key)
+        return names[match[1]]
+
+    return _PLACE.sub(value, template)
+
+
+def _suffix(row: Row) -> str:
+    if row.task == "encode":
+        return FACE_SUFFIX
+    if row.task == "generate":
+        return f".motion{FACE_SUFFIX}"
+    return ".mov" if row.background == "transparent" else ".mp4"
+
+
+def _confined(output: Path) -> Path:
+    """A relative output stays in the output folder. Raises RowError."""
+    if not output.is_absolute() and os.path.normpath(output).split(os.sep)[0] == os.pardir:
+        raise RowError(f"output {str(output)!r} leaves the output folder; give --output-dir, or an absolute path", "output")
+    return output
+
+
+def _motion(row: Row, seed: int, folder: Path, shared: Shared) -> MotionOptions:
+    from vasa_cli.commands.common import check_weights
+
     preset_name = row.preset or "neutral"
     if preset_name.endswith((".yaml", ".yml")):
         preset_name = str(folder / preset_name)
     preset = load_preset(preset_name)
-    motion = MotionOptions(
-        resolve_controls(preset, _controls(row)), preset.name, derive_seed(job_id, shared.seed) if row.seed is None else row.seed,
-        shared.weights, row.steps, shared.device, _style_clip(row, folder),
-        row.speech or shared.speech,
+    return MotionOptions(
+        resolve_controls(preset, _controls(row)), preset.name, seed, check_weights(row.weights or shared.weights), row.steps,
+        row.device or shared.device, _style_clip(row, folder), check_speech(row.speech or shared.speech, "speech"),
     )  # fmt: skip
-    check_speech(motion.speech, "speech")
-    written = row.output or f"{job_id}{'.mov' if row.background == 'transparent' else '.mp4'}"
-    output = (shared.output_dir or folder) / parse_output(written)
+
+
+def _encode(row: Row, folder: Path, output: Path, shared: Shared) -> EncodeRequest:
+    _named(output, FACE_SUFFIX, "a face file")
+    face, size = row.face, picture_options(row.fit, row.size).encoded_for
+    assert row.portrait is not None
+    return EncodeRequest(
+        folder / row.portrait, output, face, _crop(row.crop), shared.cache_dir, shared.use_cache, shared.overwrite, size
+    )
+
+
+def _generate(row: Row, folder: Path, output: Path, motion: MotionOptions, shared: Shared) -> GenerateRequest:
+    _named(output, FACE_SUFFIX, "a motion file")
+    if row.drive is not None and row.audio is not None:
+        raise RowError("audio and drive both bring a motion: leave one out", "drive")
+    return GenerateRequest(folder / row.audio if row.audio else None, output, motion, shared.overwrite, _drive(row, folder))
+
+
+def _face(row: Row, folder: Path, shared: Shared) -> EncodeRequest | None:
+    """The face that `generate` checks, and looks at where a clip drives."""
+    if row.portrait is None:
+        return None
+    return EncodeRequest(folder / row.portrait, None, row.face, _crop(row.crop), shared.cache_dir, shared.use_cache)
+
+
+def _named(output: Path, suffix: str, what: str) -> None:
+    if output.suffix.lower() != suffix:
+        raise RowError(f"output {output.name}: {what} is named *{suffix}", "output")
+
+
+def _render(row: Row, folder: Path, output: Path, motion: MotionOptions, shared: Shared) -> RenderRequest:
+    from vasa_cli.commands.render import check_dtype
+
+    refine = shared.refine if row.refine is None else row.refine
+    if row.encoder is not None and row.encoder not in ENCODERS:
+        raise RowError(f"encoder {row.encoder!r}: known are {', '.join(ENCODERS)}", "encoder")
+    assert row.portrait is not None
     request = RenderRequest(
         folder / row.portrait,
         folder / row.audio if row.audio else None,
         output,
         motion,
         track=folder / row.motion if row.motion else None,
-        drive=Drive(folder / row.drive, row.drive_mode or "relative") if row.drive else None,
+        drive=_drive(row, folder),
         face=row.face,
         crop=_crop(row.crop),
-        picture=picture_options(
-            row.fit, row.size, parse_background(row.background, folder), shared.refine if row.refine is None else row.refine
-        ),
-        dtype=shared.dtype,
+        picture=picture_options(row.fit, row.size, parse_background(row.background, folder), refine),
+        dtype=check_dtype(row.dtype or shared.dtype),
         crf=row.crf,
-        provenance=shared.provenance,
+        encoder=row.encoder or "x264",
+        provenance=shared.provenance if row.provenance is None else row.provenance,
         cache_dir=shared.cache_dir,
         use_cache=shared.use_cache,
         overwrite=shared.overwrite,
     )
     _ = request.form  # an output whose name says no format is refused now
-    return Job(job_id, request)
+    return request
+
+
+def _drive(row: Row, folder: Path) -> Drive | None:
+    return Drive(folder / row.drive, row.drive_mode or "relative") if row.drive else None
 
 
 def _controls(row: Row) -> dict[str, Any]:
@@ -251,14 +240,14 @@ def _controls(row: Row) -> dict[str, Any]:
 def _style_clip(row: Row, folder: Path) -> Path | None:
     """`style` may be a mapping, as in presets, or the path of a clip or motion file."""
     if row.style is not None and row.style_seed is not None:
-        raise UsageError("style and style_seed both bring a manner: leave one out")
+        raise RowError("style and style_seed both bring a manner: leave one out", "style_seed")
     return folder / row.style if isinstance(row.style, str) else None
 
 
-def _crop(value: Any) -> tuple[int, int, int, int] | None:
+def _crop(value: str | list[int] | None) -> tuple[int, int, int, int] | None:
     from vasa_cli.record import parse_crop
 
-    return parse_crop(",".join(map(str, value)) if isinstance(value, list) else None if value is None else str(value))
+    return parse_crop(",".join(map(str, value)) if isinstance(value, list) else value)
 
 
 def derive_seed(job_id: str, base: int = 0) -> int:
@@ -267,13 +256,13 @@ def derive_seed(job_id: str, base: int = 0) -> int:
 
 
 def _no_collisions(jobs: list[Job], name: str) -> None:
-    for what, key in (("id", lambda j: j.id), ("output", lambda j: os.path.normcase(os.path.abspath(j.request.output)))):
-        seen: dict[str, int] = {}
+    for what, key in (("id", lambda j: j.id), ("output", lambda j: os.path.normcase(os.path.abspath(j.output)))):
+        seen: dict[str, tuple[int, Job]] = {}
         for number, job in enumerate(jobs, 1):
-            value = key(job)
-            if value in seen:
-                shown = job.id if what == "id" else job.request.output
+            before, first = seen.setdefault(key(job), (number, job))
+            if before != number:
+                shown = job.id if what == "id" else job.output
+                lines = f"lines {first.line} and {job.line}" if first.line != job.line else f"line {first.line}"
                 raise UsageError(
-                    f"manifest {name}: jobs {seen[value]} and {number} have the same {what} {str(shown)!r}; give each its own"
+                    f"manifest {name}, {lines}: jobs {before} and {number} have the same {what} {str(shown)!r}; give each its own"
                 )
-            seen[value] = number

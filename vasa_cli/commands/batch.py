@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,32 +13,75 @@ import typer
 from vasa_cli.commands import common
 from vasa_cli.commands.render import check_dtype
 from vasa_cli.errors import BatchError, UsageError, VasaError
-from vasa_cli.progress import make_reporter
 
 if TYPE_CHECKING:
-    from vasa_cli.batch.manifest import Job
-    from vasa_cli.batch.run import Outcome
+    from vasa_cli.batch.job import Job, Outcome
+    from vasa_cli.batch.manifest import Shared
+    from vasa_cli.batch.run import Executor
 
+HOW = "Batch"
 Manifest = Annotated[
-    str, typer.Argument(metavar="MANIFEST", help="A .yaml, .jsonl or .csv file, or - for stdin.", show_default=False)
+    str | None, typer.Argument(metavar="MANIFEST", help="A .yaml, .jsonl or .csv file, or - for stdin.", show_default=False)
 ]
 Form = Annotated[str, typer.Option("--format", help="auto, yaml, jsonl or csv.", rich_help_panel=common.INPUTS)]
+Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of manifests.", rich_help_panel=common.INPUTS)]
 OutputDir = Annotated[
     Path | None,
     typer.Option(
         "--output-dir", help="Folder of the videos.", rich_help_panel=common.OUTPUT, show_default="the manifest's folder"
     ),
 ]
-StateFile = Annotated[
+JournalFile = Annotated[
     Path | None,
-    typer.Option("--state", help="Where progress is kept.", rich_help_panel=common.RUN, show_default="MANIFEST.state.jsonl"),
-]
+    typer.Option(
+        "--journal", "--state", help="Where it is written down what is done.", rich_help_panel=HOW,
+        show_default="MANIFEST.journal.jsonl",
+    ),
+]  # fmt: skip
 Resume = Annotated[
     bool,
-    typer.Option("--resume", help="Skip jobs that an earlier run finished with the same inputs.", rich_help_panel=common.RUN),
+    typer.Option("--resume", help="Skip jobs that are done and unchanged, do changed ones again.", rich_help_panel=HOW),
 ]
-FailFast = Annotated[
-    bool, typer.Option("--fail-fast/--keep-going", help="Stop at the first failed job.", rich_help_panel=common.RUN)
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Run only the jobs that failed the last time.", rich_help_panel=HOW)
+]
+FailFast = Annotated[bool, typer.Option("--fail-fast/--keep-going", help="Stop at the first failed job.", rich_help_panel=HOW)]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, max=1024, help="Worker processes on this machine.", rich_help_panel=HOW)]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", metavar="I/N", help="Only the I-th of N parts of the jobs, chosen by id.", rich_help_panel=HOW,
+        show_default=False,
+    ),
+]  # fmt: skip
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler", metavar="ADDRESS", help="Run on the dask cluster whose scheduler is at tcp://HOST:PORT.",
+        rich_help_panel=HOW, show_default=False,
+    ),
+]  # fmt: skip
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster", metavar="local:N", help="Run on a dask cluster of N workers, made here.", rich_help_panel=HOW,
+        show_default=False,
+    ),
+]  # fmt: skip
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", min=0.1, help="Seconds that a job may take.", rich_help_panel=HOW, show_default="any")
+]
+Retries = Annotated[
+    int,
+    typer.Option("--retries", min=0, max=100, help="Repeats of what failed for a passing reason.", rich_help_panel=HOW),
+]
+Progress = Annotated[str, typer.Option("--progress", help="auto, bar, lines, json or none.", rich_help_panel=HOW)]
+Report = Annotated[
+    Path | None,
+    typer.Option("--report", help="Write an HTML page about all jobs here.", rich_help_panel=HOW, show_default=False),
+]
+Junit = Annotated[
+    Path | None, typer.Option("--junit", help="Write JUnit XML here, for CI.", rich_help_panel=HOW, show_default=False)
 ]
 BaseSeed = Annotated[
     int, typer.Option("--seed", min=0, max=2**31 - 1, help="Varies the seeds that ids give.", rich_help_panel=common.MOTION)
@@ -51,19 +96,32 @@ Dtype = Annotated[
 
 @common.command
 def batch(
-    manifest: Manifest,
+    manifest: Manifest = None,
     output_dir: OutputDir = None,
     resume: Resume = False,
+    retry_failed: RetryFailed = False,
     fail_fast: FailFast = False,
     overwrite: common.Overwrite = False,
+    jobs: Jobs = 1,
+    shard: Shard = None,
+    scheduler: Scheduler = None,
+    cluster: Cluster = None,
+    timeout: Timeout = None,
+    retries: Retries = 2,
+    progress: Progress = "auto",
+    report: Report = None,
+    junit: Junit = None,
+    journal_file: JournalFile = None,
     seed: BaseSeed = 0,
     form: Form = "auto",
-    state_file: StateFile = None,
+    schema: Schema = False,
     weights: common.Weights = None,
     speech: common.Speech = None,
     device: common.Device = None,
     dtype: Dtype = None,
     threads: common.Threads = None,
+    max_pixels: common.MaxPixels = None,
+    max_duration: common.MaxDuration = None,
     refine: common.Refine = None,
     no_provenance: NoProvenance = False,
     cache_dir: common.CacheDir = None,
@@ -72,71 +130,143 @@ def batch(
     quiet: common.Quiet = False,
     as_json: common.AsJson = False,
 ) -> None:
-    """Render every row of MANIFEST, each with portrait, audio and options.
+    """Do every row of MANIFEST: render, encode or generate, each with its own options.
 
-    A row may hold id, output, preset, seed, steps, speech, face, crop, fit, size, background, refine, crf, motion and controls.
-    Paths are relative to the manifest's folder. A row's default seed comes from its id. Exit code 8: ran to the end, some jobs
-    failed.
+    Paths are relative to the manifest's folder; portrait and audio may be globs; `vasa batch --schema` tells all keys. A row's
+    default seed comes from its id. Exit code 8: ran to the end, some jobs failed.
     """
     from vasa_cli.batch.manifest import Shared, read_manifest
-    from vasa_cli.batch.run import check_outputs, run_batch
-    from vasa_cli.batch.state import State
     from vasa_cli.requests import SPEECH, check_speech
 
-    common.use_threads(threads)
-    if manifest == "-" and resume and state_file is None:
-        raise UsageError("--resume with a manifest from stdin needs --state FILE")
-    shared = Shared(
-        output_dir,
-        seed,
-        common.check_weights(weights),
-        device or "auto",
-        check_dtype(dtype),
-        not no_provenance,
-        cache_dir,
-        not no_cache,
-        overwrite,
-        bool(refine),
-        check_speech(speech or SPEECH[0]),
-    )
-    jobs = read_manifest(manifest, shared, form=form, text=sys.stdin.read() if manifest == "-" else None)
-    if dry_run:
-        _plan(jobs, as_json)
+    if schema:
+        from vasa_cli.batch.row import schema as schema_of
+
+        print(json.dumps(schema_of(), indent=2))
         return
-    place = state_file or (None if manifest == "-" else Path(f"{manifest}.state.jsonl"))
-    state = State(place, resume=resume)
-    check_outputs(jobs, state, overwrite=overwrite)
+    if manifest is None:
+        raise UsageError("batch needs MANIFEST, such as: vasa batch jobs.yaml; or --schema")
+    common.use_threads(threads)
+    common.use_limits(max_pixels, max_duration)
+    if manifest == "-" and retry_failed and journal_file is None:
+        raise UsageError("--retry-failed with a manifest from stdin needs --journal FILE")
+    shared = Shared(
+        output_dir, seed, common.check_weights(weights), device or "auto", check_dtype(dtype), not no_provenance, cache_dir,
+        not no_cache, overwrite, bool(refine), check_speech(speech or SPEECH[0]),
+    )  # fmt: skip
+    executor = _executor(jobs, scheduler, cluster, timeout)
+    rows = read_manifest(manifest, shared, form=form, text=_stdin() if manifest == "-" else None)
+    rows, part = _sharded(rows, shard)
+    if dry_run:
+        _plan(rows, as_json)
+        return
+    journal = journal_file or (None if manifest == "-" else Path(f"{manifest}{part}.journal.jsonl"))
+    mode = {"resume": resume, "retry_failed": retry_failed, "fail_fast": fail_fast, "retries": retries}
+    start = time.perf_counter()
+    outcomes = _run(rows, journal, executor, mode, shared, progress, quiet, as_json)
+    _tell(outcomes, rows, manifest, time.perf_counter() - start, report, junit, quiet, as_json)
+
+
+def _stdin() -> str:
+    from vasa_cli.batch.source import LARGEST
+
+    text = sys.stdin.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise UsageError(f"stdin: more than {LARGEST >> 20} MB; split the manifest")
+    return text
+
+
+def _executor(jobs: int, scheduler: str | None, cluster: str | None, timeout: float | None) -> Executor:
+    from vasa_cli.batch.run import Here
+    from vasa_cli.device import threads
+
+    if (scheduler is not None) + (cluster is not None) + (jobs > 1) > 1:
+        raise UsageError("--jobs, --scheduler and --cluster each say where jobs run: give one of them")
+    if scheduler is not None or cluster is not None:
+        from vasa_cli.batch.cluster import Dask, parse_cluster
+
+        return Dask(scheduler, parse_cluster(cluster) if cluster is not None else None, threads(), timeout)
+    if jobs > 1 or timeout is not None:  # only a process of its own can be ended
+        from vasa_cli.batch.pool import Pool
+
+        return Pool(jobs, threads(), timeout)
+    return Here()
+
+
+def _sharded(jobs: list[Job], shard: str | None) -> tuple[list[Job], str]:
+    """The jobs of this part, and what its journal's name adds."""
+    from vasa_cli.batch.shard import in_shard, parse_shard
+
+    if shard is None:
+        return jobs, ""
+    number, count = parse_shard(shard)
+    return [job for job in jobs if in_shard(job.id, number, count)], f".{number}of{count}"
+
+
+def _run(
+    rows: list[Job], place: Path | None, executor: Executor, mode: dict[str, Any], shared: Shared, progress: str, quiet: bool,
+    as_json: bool,
+) -> list[Outcome]:  # fmt: skip
+    from vasa_cli.batch.journal import Journal
+    from vasa_cli.batch.run import run_batch
+    from vasa_cli.batch.show import make_show
+    from vasa_cli.portrait.cache import FaceCache
 
     def done(outcome: Outcome) -> None:
-        if outcome.status == "failed":
-            print(f"vasa: {outcome.id}: error: {outcome.error}", file=sys.stderr, flush=True)
-        elif outcome.status in ("done", "skipped") and not as_json:
+        if outcome.status in ("done", "skipped") and not as_json:
             print(outcome.output, flush=True)
 
-    outcomes = run_batch(jobs, state, lambda prefix: make_reporter(quiet=quiet, prefix=prefix), fail_fast=fail_fast, done=done)
-    counts = {status: sum(o.status == status for o in outcomes) for status in ("done", "skipped", "failed", "not run")}
+    show = make_show(progress, quiet=quiet)
+    try:
+        with Journal(place, resume=mode["resume"] or mode["retry_failed"]) as journal:
+            outcomes = run_batch(rows, journal, executor=executor, show=show, done=done, **mode)
+            if shared.use_cache:
+                FaceCache(shared.cache_dir).sweep()
+            return outcomes
+    finally:
+        show.close()
+
+
+def _tell(
+    outcomes: list[Outcome], jobs: list[Job], manifest: str, seconds: float, report: Path | None, junit: Path | None,
+    quiet: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Table, page, XML, summary; raises BatchError when jobs failed."""
+    from vasa_cli.batch.run import counted
+    from vasa_cli.batch.summary import summary, table
+
+    whole = summary(outcomes, seconds)
     if as_json:
-        common.emit({"counts": counts, "jobs": [o.to_json() for o in outcomes]}, "", True)
+        common.emit({**whole, "jobs": [o.to_json() for o in outcomes]}, "", True)
     if not quiet:
-        print("batch: " + ", ".join(f"{n} {status}" for status, n in counts.items() if n), file=sys.stderr)
+        print(table(outcomes, whole), file=sys.stderr)
+    name = "stdin" if manifest == "-" else Path(manifest).name
+    if junit is not None:
+        from vasa_cli.batch.summary import write_junit
+
+        write_junit(junit, outcomes, name, seconds)
+    if report is not None:
+        from vasa_cli.batch.report import write_report
+
+        write_report(report, outcomes, jobs, name, whole)
+    counts = counted(outcomes)
     if counts["failed"]:
         raise BatchError(f"{counts['failed']} of {len(outcomes)} jobs failed; mend them and run again with --resume")
 
 
 def _plan(jobs: list[Job], as_json: bool) -> None:
-    """Check every job as `render --dry-run` would."""
-    from vasa_cli.record import plan_of
+    """Check every job as `--dry-run` of its command would."""
+    from vasa_cli.batch.summary import plan_of_job
 
     plans: list[dict[str, Any]] = []
     for job in jobs:
         try:
-            plans.append({"id": job.id, "ok": True, **plan_of(job.request)})
+            plans.append({"id": job.id, "ok": True, **plan_of_job(job)})
         except VasaError as e:
             plans.append({"id": job.id, "ok": False, "error": common.one_line(str(e)), "exit_code": e.exit_code})
-    lines = [
-        f"{p['id']}: {p['frames']} frames, {p['seconds']} s -> {p['output']}" if p["ok"] else f"{p['id']}: error: {p['error']}"
-        for p in plans
-    ]
+    lines = []
+    for p in plans:
+        length = f"{p['frames']} frames, {p['seconds']} s" if "frames" in p else "a face"
+        lines.append(f"{p['id']}: {length} -> {p['output']}" if p["ok"] else f"{p['id']}: error: {p['error']}")
     common.emit({"dry_run": True, "jobs": plans}, "\n".join(lines), as_json)
     bad = sum(not p["ok"] for p in plans)
     if bad:

@@ -51,6 +51,25 @@ Refine = Annotated[
         show_default="no-refine",
     ),
 ]
+Label = Annotated[
+    str | None,
+    _option(
+        "--disclosure-label",
+        metavar="TEXT",
+        help="Burn this caption into the lower left corner, such as 'AI-generated'; without it nothing is burned in.",
+        panel=OUTPUT,
+        show_default=False,
+    ),
+]
+LabelFont = Annotated[
+    Path | None,
+    _option(
+        "--disclosure-font",
+        help="TrueType font for the caption, for letters that the fonts which come along do not have.",
+        panel=OUTPUT,
+        show_default=False,
+    ),
+]
 Overwrite = Annotated[bool, _option("--overwrite", help="Replace an output that exists.", panel=OUTPUT)]
 AsJson = Annotated[bool, _option("--json", "-j", help="Print one JSON object instead of the path.", panel=RUN)]
 Quiet = Annotated[bool, _option("--quiet", "-q", help="No progress and no notes; errors only.", panel=RUN)]

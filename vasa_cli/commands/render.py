@@ -61,6 +61,16 @@ Ground = Annotated[
 NoProvenance = Annotated[
     bool, typer.Option("--no-provenance", help="Leave the AI-generated mark out of the file.", rich_help_panel=common.OUTPUT)
 ]
+Sign = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(
+        "--sign",
+        metavar="CERT.pem KEY.pem",
+        help="Sign the video (.mp4, .m4v, .mov) as C2PA content credentials; needs the extra c2pa.",
+        rich_help_panel=common.OUTPUT,
+        show_default=False,
+    ),
+]
 Dtype = Annotated[
     str | None, typer.Option("--dtype", help="float32 or float16.", rich_help_panel=common.RUN, show_default="float32")
 ]
@@ -95,9 +105,12 @@ def render(
     size: common.PictureSize = None,
     background: Ground = None,
     refine: common.Refine = None,
+    label: common.Label = None,
+    label_font: common.LabelFont = None,
     crf: Crf = None,
     encoder: common.Encoder = None,
     no_provenance: NoProvenance = False,
+    sign: Sign = None,
     overwrite: common.Overwrite = False,
     weights: common.Weights = None,
     device: common.Device = None,
@@ -123,6 +136,7 @@ def render(
     common.use_limits(max_pixels, max_duration)
     flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
     kept: dict[str, Any] = {"cache_dir": cache_dir, "use_cache": not no_cache, "overwrite": overwrite}
+    kept["sign"] = signing_of(sign)
     if receipt is not None:
         fixed = {
             "--preset": preset,
@@ -145,6 +159,8 @@ def render(
             "--size": size,
             "--background": background,
             "--refine": refine,
+            "--disclosure-label": label,
+            "--disclosure-font": label_font,
             "--no-provenance": no_provenance or None,
         }
         _refuse_beside_receipt(fixed)
@@ -171,7 +187,8 @@ def render(
     from vasa_cli.pipeline import RenderRequest
     from vasa_cli.record import parse_crop
 
-    picture = picture_options(fit, size, parse_background(background) if background is not None else None, refine)
+    ground = parse_background(background) if background is not None else None
+    picture = picture_options(fit, size, ground, refine, label, label_font)
     request = RenderRequest(
         portrait,
         audio,
@@ -194,6 +211,12 @@ def render(
 def default_output(portrait: Path, audio: Path | None, alpha: bool = False) -> Path:
     suffix = ".mov" if alpha else ".mp4"
     return Path(f"{portrait.stem}-{audio.stem}{suffix}" if audio is not None else f"{portrait.stem}{suffix}")
+
+
+def signing_of(files: tuple[Path, Path] | None) -> Any:
+    from vasa_cli.trust.sign import Signing
+
+    return Signing(*files) if files else None
 
 
 def check_dtype(name: str | None) -> str:
@@ -252,6 +275,8 @@ def _repeat(
     reporter: Reporter = make_reporter(quiet=quiet)
     result = pipeline.render(repeat.request, reporter, started=process_start())
     same = result.frame_hash == repeat.frame_hash
+    if repeat.signed and repeat.request.sign is None:
+        reporter.note("the receipt's video was signed, this one is not: --sign CERT.pem KEY.pem signs it")
     reporter.note(
         "the frames are those of the receipt"
         if same

@@ -12,6 +12,8 @@ import typer
 from vasa_cli.commands import common
 from vasa_cli.errors import EXIT_INTERRUPTED, UsageError
 from vasa_cli.progress import LineReporter, Reporter
+from vasa_cli.stream import LOOK_AHEAD_MS
+from vasa_cli.stream.clock import PATIENCE
 from vasa_cli.video import CRF_RANGE, DEFAULT_CRF
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ Control = Annotated[
 ]  # fmt: skip
 Patience = Annotated[
     float | None,
-    _option("--patience", help="Seconds that sound may be late before the face idles.", panel=TIME, show_default="0.3"),
+    _option("--patience", help="Seconds that sound may be late before the face idles.", panel=TIME, show_default=str(PATIENCE)),
 ]
 OnGap = Annotated[
     str | None,
@@ -102,7 +104,7 @@ OnSlow = Annotated[
 LookAhead = Annotated[
     int | None,
     _option(
-        "--look-ahead", metavar="MS", min=0, max=1000, panel=TIME, show_default="0",
+        "--look-ahead", metavar="MS", min=0, max=1000, panel=TIME, show_default=str(LOOK_AHEAD_MS),
         help="More sound that each frame waits for: lips that know what comes, later by as much.",
     ),
 ]  # fmt: skip
@@ -126,6 +128,8 @@ def stream(
     size: common.PictureSize = None,
     background: Ground = None,
     refine: common.Refine = None,
+    label: common.Label = None,
+    label_font: common.LabelFont = None,
     no_provenance: NoProvenance = False,
     overwrite: common.Overwrite = False,
     patience: Patience = None,
@@ -172,13 +176,14 @@ def stream(
     from vasa_cli.picture import picture_options
     from vasa_cli.record import parse_crop
     from vasa_cli.stream.encode import container_of
-    from vasa_cli.stream.run import LOOK_AHEAD_MS, StreamRequest
+    from vasa_cli.stream.run import StreamRequest
     from vasa_cli.video.background import parse_background
 
     common.use_threads(threads)
     common.use_limits(max_pixels, max_duration)
     flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
-    picture = picture_options(None, size, parse_background(background) if background is not None else None, refine)
+    ground = parse_background(background) if background is not None else None
+    picture = picture_options(None, size, ground, refine, label, label_font)
     request = StreamRequest(
         portrait,
         sound_input(input_path, form, rate, channels, realtime),
@@ -226,7 +231,7 @@ def sound_input(path: Path | None, form: str | None, rate: int | None, channels:
 
 def policy_of(patience: float | None, on_gap: str | None, on_slow: str | None) -> Any:
     """Raises UsageError."""
-    from vasa_cli.stream.clock import ON_GAP, ON_SLOW, PATIENCE, PATIENCE_RANGE, Policy
+    from vasa_cli.stream.clock import ON_GAP, ON_SLOW, PATIENCE_RANGE, Policy
 
     low, high = PATIENCE_RANGE
     patience = PATIENCE if patience is None else patience

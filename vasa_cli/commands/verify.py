@@ -21,7 +21,10 @@ Receipt = Annotated[
     typer.Option("--receipt", help="The receipt of the one video, if it does not lie beside it.", rich_help_panel=common.INPUTS),
 ]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="What is not there any more counts as differing.", rich_help_panel=common.RUN)
+    bool,
+    typer.Option(
+        "--strict", help="What is not there any more, or cannot be checked here, counts as differing.", rich_help_panel=common.RUN
+    ),
 ]
 
 
@@ -36,7 +39,8 @@ def verify(
     """Compare videos, their inputs and the weights with their receipts, and say which differ.
 
     Exit code 0: all that is there is the same. 9: something differs. 3: a video or receipt cannot be read (also when others
-    differ). An input that is not there any more is named, and does not count as differing (--strict: it does).
+    differ). An input that is not there any more is named, and does not count as differing (--strict: it does, and so does what
+    cannot be checked here).
     """
     from vasa_cli.trust.verify import verify as compare
 
@@ -51,7 +55,7 @@ def verify(
             results.append({"output": str(video), "error": common.one_line(str(e))})
             code = InputError.exit_code
             continue
-        failed = bool(done.differing) or (strict and bool(done.missing))
+        failed = bool(done.differing) or (strict and bool(done.missing or done.unchecked))
         results.append({**done.to_json(), "lines": _lines(done, quiet)})
         code = code or (DiffersError.exit_code if failed else 0)
     _say(results, as_json)
@@ -65,7 +69,9 @@ def _lines(done: Verified, quiet: bool) -> list[str]:
     first = f"{done.video}: differs: {bad}" if bad else f"{done.video}: as in its receipt"
     if gone:
         first += f"; not there: {gone}"
-    rows = [] if quiet else [f"  {c.state:<9}  {c.name}{f' ({c.detail})' if c.detail else ''}" for c in done.checks]
+    if done.unchecked:
+        first += f"; not checked: {', '.join(done.unchecked)}"
+    rows = [] if quiet else [f"  {c.state:<11}  {c.name}{f' ({c.detail})' if c.detail else ''}" for c in done.checks]
     return [first, *rows]
 
 

@@ -22,8 +22,8 @@ from vasa_cli.parsing import check_safetensors, load_json
 
 FORMAT = "vasa-motion/1"
 _OPTIONAL = ("tongue", "vergence")
-_RATE = re.compile(r"(\d{1,9})(?:/(\d{1,9}))?")
-_SEED = re.compile(r"-?\d{1,18}")
+_RATE = re.compile(r"([0-9]{1,9})(?:/([0-9]{1,9}))?")
+_SEED = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vasa_cli.errors import InputError
+from vasa_cli.locks import hold, try_hold
 from vasa_cli.portrait.encode_hash import Size, encoder_hash, purpose
 from vasa_cli.portrait.latent import FORMAT, SIZE, FaceLatent
 
@@ -54,7 +55,8 @@ class FaceCache:
     def get_or_encode(
         self, path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None, size: Size = SIZE
     ) -> tuple[FaceLatent, bool]:
-        """The face in this photo, and whether it came from the cache. Damaged or outdated entries are encoded again.
+        """The face in this photo, and whether it came from the cache. Damaged or outdated entries are encoded again. Processes
+        that want the same face at once wait for the first one to encode it.
 
         Raises InputError, FaceError, UsageError as `encode_portrait` does.
         """
@@ -70,9 +72,24 @@ class FaceCache:
             return cached, True
         from vasa_cli.portrait.encode import encode_pixels
 
-        latent = encode_pixels(rgb, Path(path), face=face, crop=crop, size=size)
-        self._write(entry, latent)
+        with self._alone(entry):
+            cached = self._read(entry, digest, encoder)  # another process may have been at it
+            if cached is not None:
+                return cached, True
+            latent = encode_pixels(rgb, Path(path), face=face, crop=crop, size=size)
+            self._write(entry, latent)
         return latent, False
+
+    @contextlib.contextmanager
+    def _alone(self, entry: Path) -> Iterator[None]:
+        """One process at a time encodes this entry. Part files of one that died at it are removed."""
+        with contextlib.suppress(OSError):
+            self.root.mkdir(parents=True, exist_ok=True)
+        with hold(_lock_of(entry)) as lock:
+            if lock.text.isdigit():
+                _part_of(entry, int(lock.text)).unlink(missing_ok=True)
+            lock.write(str(os.getpid()))
+            yield
 
     def lookup(
         self, path: Path, *, face: str = "largest", crop: tuple[int, int, int, int] | None = None, size: Size = SIZE
@@ -100,7 +117,7 @@ class FaceCache:
 
     def _write(self, entry: Path, latent: FaceLatent) -> None:
         """Write beside, then rename: a reader never sees half an entry."""
-        part = entry.with_name(f"{entry.name}.part-{os.getpid()}")
+        part = _part_of(entry, os.getpid())
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             latent.save(part)
@@ -137,4 +154,24 @@ class FaceCache:
             entry.path.unlink(missing_ok=True)
         for part in self.root.glob(f"*{SUFFIX}.part-*") if self.root.is_dir() else ():
             part.unlink(missing_ok=True)
+        self.sweep()
         return removed
+
+    def sweep(self) -> None:
+        """Remove what processes left that died while they encoded."""
+        for place in self.root.glob(f"*{SUFFIX}.lock") if self.root.is_dir() else ():
+            lock = try_hold(place)
+            if lock is None:  # at work
+                continue
+            if lock.text.isdigit():
+                with contextlib.suppress(OSError):
+                    _part_of(place.with_suffix(""), int(lock.text)).unlink(missing_ok=True)
+            lock.release()
+
+
+def _part_of(entry: Path, pid: int) -> Path:
+    return entry.with_name(f"{entry.name}.part-{pid}")
+
+
+def _lock_of(entry: Path) -> Path:
+    return entry.with_name(f"{entry.name}.lock")

@@ -53,8 +53,8 @@ def parse_change(line: str) -> Change:
     """A JSON line, such as {"gaze": [10, 0], "blend": 0.8}, with the words and ranges of presets. Raises UsageError, one line."""
     try:
         data = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as e:
-        raise UsageError(f"control {line.strip()[:60]!r}: not JSON ({getattr(e, 'msg', 'nested too deep')})") from e
+    except (ValueError, RecursionError) as e:  # also numbers of thousands of digits
+        raise UsageError(f"control {line.strip()[:60]!r}: not JSON ({getattr(e, 'msg', 'too deep or too long')})") from e
     if not isinstance(data, dict):
         raise UsageError(f'control {line.strip()[:60]!r}: expected an object such as {{"gaze": [10, 0]}}')
     for word in data:

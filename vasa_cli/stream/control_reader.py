@@ -87,5 +87,5 @@ class ControlReader:
             return
         try:
             self._controls.line(text)
-        except UsageError as e:
+        except (UsageError, ValueError, OSError) as e:  # whatever somebody writes there, the stream goes on
             self._warn(str(e))

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 FPS = Fraction(25)
 FRAME = 640  # samples of 16 kHz
-MOST_DRAWING = 12  # frames in work; beyond them hearing waits
 ROW_SAMPLES = 2840  # a row of features is final when so many samples after its frame's first have been heard
 
 
@@ -36,7 +35,7 @@ class Engine(Protocol):
     on_drawn: Callable[[], None]
 
     def hear(self, samples: np.ndarray) -> None:
-        """(n,) float32: further sound, 16 kHz mono."""
+        """(n,) float32, n >= 0: further sound, 16 kHz mono."""
 
     def draw(self) -> Iterator[np.ndarray]:
         """Blocks of the frames that are done, (B, H * 3 / 2, W) I420 or (B, H, W, 3) RGB, in order; others may be begun."""
@@ -74,8 +73,10 @@ class FaceEngine:
         frames = 0 if online is None else online.hop + online.look
         self.delay = (ROW_SAMPLES - FRAME) / 16000 + float(frames / FPS)
         self._speech, self._features = speech, FeatureStream(speech)
+        self._unheard: list[np.ndarray] = []
         self._controls, self._picture = controls, picture
         self._at_once = 1 if picture.device == "cpu" else picture.batch
+        self._most = 2 * threads + 2  # blocks in work; beyond them hearing waits
         self._pool = ThreadPoolExecutor(threads, "draw", initializer=torch.set_num_threads, initargs=(1,))
         self._ready: deque[MotionTrack] = deque()
         self._drawing: deque[Future[np.ndarray]] = deque()
@@ -98,7 +99,17 @@ class FaceEngine:
             pass
 
     def hear(self, samples: np.ndarray) -> None:
-        rows = self._features.push(samples)
+        self._unheard.append(samples)
+        count = sum(map(len, self._unheard))
+        if (self._features.heard - ROW_SAMPLES) // FRAME == (self._features.heard + count - ROW_SAMPLES) // FRAME:
+            return  # no further row would be final: listening to every piece costs more
+        self._listen()
+
+    def _listen(self) -> None:
+        import numpy as np
+
+        rows = self._features.push(np.concatenate(self._unheard))
+        self._unheard.clear()
         if len(rows):
             self.motion.push(rows, self._features.ahead())
 
@@ -122,6 +133,8 @@ class FaceEngine:
         return frames - left
 
     def finish(self) -> Iterator[np.ndarray]:
+        if self._unheard:
+            self._listen()
         rows = self._features.finish()
         if len(rows):
             self.motion.push(rows)
@@ -139,5 +152,5 @@ class FaceEngine:
                 drawing = self._pool.submit(picture.draw, picture.decoder, track.select(slice(start, start + step)))
                 drawing.add_done_callback(lambda done: self.on_drawn())
                 self._drawing.append(drawing)
-            while len(self._drawing) > MOST_DRAWING:
+            while len(self._drawing) > self._most:
                 yield self._drawing.popleft().result()

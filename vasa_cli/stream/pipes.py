@@ -110,28 +110,33 @@ def widen(fd: int) -> None:
 
 
 class Target:
-    """Where the stream goes: a descriptor, or a file that grows under a .part name and is renamed when it is whole."""
+    """Where the stream goes: a descriptor, a FIFO or device that is there, or a file that grows under a .part name and is renamed
+    when it is whole."""
 
     def __init__(self, path: Path | None, fd: int = 1) -> None:
-        self.path, self.part, self._fd = path, None if path is None else part_path(path), fd
+        self.path, self._fd = path, fd
+        self.part = None if path is None or is_special(path) else part_path(path)
 
     @property
     def name(self) -> str:
         return "stdout" if self.path is None else str(self.path)
 
     def open(self) -> int:
-        """A descriptor of the caller's own. Raises EncoderError."""
-        if self.path is None or self.part is None:
+        """A descriptor of the caller's own; a FIFO waits for its reader. Raises EncoderError."""
+        if self.path is None:
             return os.dup(self._fd)
         try:
+            if self.part is None:
+                self._fd = os.open(self.path, os.O_WRONLY)
+                return os.dup(self._fd)
             self.path.absolute().parent.mkdir(parents=True, exist_ok=True)
             return os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         except OSError as e:
             raise EncoderError(explain_write(self.path, e)) from e
 
     def gone(self) -> bool:
-        """Whether nobody reads standard output any more."""
-        if self.path is not None:
+        """Whether nobody reads any more."""
+        if self.part is not None:
             return False
         poll = select.poll()
         poll.register(self._fd, 0)
@@ -140,6 +145,8 @@ class Target:
     def whole(self) -> None:
         """The stream has ended as it should. Raises EncoderError."""
         if self.path is None or self.part is None:
+            if self.path is not None:
+                os.close(self._fd)  # its reader comes to the end
             return
         try:
             sync(self.part)
@@ -176,6 +183,11 @@ def take_stdout() -> int:
     fd = os.dup(1)
     os.dup2(2, 1)
     return fd
+
+
+def is_special(path: Path) -> bool:
+    """Whether this is there and no regular file: a FIFO, a device."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def is_broken_pipe(error: OSError) -> bool:

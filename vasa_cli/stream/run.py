@@ -16,12 +16,13 @@ from vasa_cli.files import check_input, check_output
 from vasa_cli.picture import PictureOptions
 from vasa_cli.progress import Reporter
 from vasa_cli.requests import SPEECH, EncodeRequest, MotionOptions
+from vasa_cli.stream import LOOK_AHEAD_MS
 from vasa_cli.stream.clock import Policy
 from vasa_cli.stream.control import LiveControls
 from vasa_cli.stream.control_reader import ControlReader, open_control
 from vasa_cli.stream.encode import RAW, Coding, choose_encoder, pixels_of
 from vasa_cli.stream.engine import FPS, Engine
-from vasa_cli.stream.pipes import Target
+from vasa_cli.stream.pipes import Target, is_special
 from vasa_cli.stream.session import Session, Stop
 from vasa_cli.stream.sink import open_sink
 from vasa_cli.stream.source import SoundInput, SoundSource
@@ -30,9 +31,6 @@ from vasa_cli.video import DEFAULT_CRF
 
 if TYPE_CHECKING:
     from vasa_cli.motion.stream import MotionStream
-
-LOOK_AHEAD_MS = 0  # default of --look-ahead: sound beyond a frame that the motion waits for, besides what it must
-LOOK_AHEAD_RANGE = (0, 1000)
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,8 @@ def check_stream(request: StreamRequest, *, create: bool = True) -> None:
     if output is not None:
         if sound.path is not None and output.exists() and sound.path.exists() and output.samefile(sound.path):
             raise UsageError(f"{output}: is also the input; choose another name with -o")
-        check_output(output, overwrite=request.overwrite, create=create)
+        if not is_special(output):
+            check_output(output, overwrite=request.overwrite, create=create)
     if request.control == "0" and sound.path is None:
         raise UsageError("--control 0 and the sound both come from standard input: give the sound by --input")
 
@@ -92,6 +91,7 @@ def stream(
 ) -> Summary:
     """Sound in, video out, until the sound ends, `stop` is set or nobody reads. Raises any VasaError; a file that had begun is
     then left under its .part name, which the message tells."""
+    from vasa_cli.device import memory_guard
     from vasa_cli.pipeline import steady
 
     reporter = reporter or Reporter()
@@ -106,6 +106,7 @@ def stream(
         source.open()
         stack.callback(source.close)
         stack.enter_context(steady())
+        stack.enter_context(memory_guard(request.motion.device))
         engine = (open_engine or open_face_engine)(request, controls, reporter)
         stack.callback(engine.close)
         if request.control is not None:
@@ -119,7 +120,8 @@ def _run(
 ) -> Summary:  # fmt: skip
     form = source.form()
     if request.container in RAW:
-        reporter.note(f"{request.container} holds no sound: the pictures go alone")
+        colours = "; their colours are BT.709, which y4m cannot say" if request.container == "y4m" else ""
+        reporter.note(f"{request.container} holds no sound: the pictures go alone{colours}")
     coding = Coding(
         request.container, engine.size, engine.fps, form.rate, form.channels, encoder, request.crf,
         engine.pixels, request.provenance,
@@ -171,7 +173,7 @@ def signals(stop: Stop) -> Iterator[None]:
 def open_face_engine(request: StreamRequest, controls: LiveControls, reporter: Reporter) -> Engine:
     """Everything loaded and warm. Raises FaceError, WeightsError, DeviceError."""
     from vasa_cli import pipeline
-    from vasa_cli.device import drawing, memory_guard, resolve_device
+    from vasa_cli.device import drawing, resolve_device
     from vasa_cli.picture import Picture, check_face, soft_note
     from vasa_cli.runtime import Models
     from vasa_cli.stream.engine import FaceEngine
@@ -189,8 +191,7 @@ def open_face_engine(request: StreamRequest, controls: LiveControls, reporter: R
         reporter.note(line)
     speech = models.speech(request.motion.weights)
     engine = FaceEngine(speech, motion, picture, drawing(device), controls)  # type: ignore[arg-type]
-    with memory_guard(device):
-        engine.warm_up()
+    engine.warm_up()
     return engine
 
 

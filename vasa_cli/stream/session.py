@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 1.0  # seconds of sound that are heard in one turn at most
 _LOOK_SECONDS = 0.1  # how often somebody looks whether the consumer is there, while nothing comes
-_HEARD_RATE = 16000
 
 
 @dataclass
@@ -47,11 +46,8 @@ class Session:
         self.summary = Summary()
         self.latencies = Latencies()
         self._resampler = Resampler(form.rate, form.channels)
-        self._pending: list[np.ndarray] = []  # sound for the model, less than a frame
-        self._pending_samples = 0
         self._arrivals: deque[tuple[int, float]] = deque()  # sample on the time line, when it came
         self._last: np.ndarray | None = None  # the last picture
-        self._frame_samples = int(_HEARD_RATE / engine.fps)
         engine.on_drawn = source.wake
 
     # ------------------------------------------------------------------------------------------------ the loop
@@ -99,8 +95,7 @@ class Session:
         if padding := self.clock.padding():
             self.clock.samples += padding
             self._hear(np.zeros((padding, self.channels), np.float32), time.monotonic())
-        self._pend(self._resampler.finish())
-        self._pass_on()
+        self.engine.hear(self._resampler.finish())
         if not self.clock.samples:
             self.sink.abort()
             return
@@ -112,22 +107,10 @@ class Session:
     # ------------------------------------------------------------------------------------------------ sound
 
     def _hear(self, samples: np.ndarray, arrival: float) -> None:
-        """(n, C) that the clock has counted: to the sink, and in whole frames to the engine."""
+        """(n, C) that the clock has counted: to the sink and to the engine."""
         self._arrivals.append((self.clock.samples, arrival))
         self.sink.sound(samples)
-        self._pend(self._resampler.push(samples))
-        if self._pending_samples >= self._frame_samples:
-            self._pass_on()
-
-    def _pend(self, heard: np.ndarray) -> None:
-        self._pending.append(heard)
-        self._pending_samples += len(heard)
-
-    def _pass_on(self) -> None:
-        heard = np.concatenate(self._pending)
-        self._pending, self._pending_samples = [], 0
-        if len(heard):
-            self.engine.hear(heard)
+        self.engine.hear(self._resampler.push(samples))
 
     # ------------------------------------------------------------------------------------------------ pictures
 

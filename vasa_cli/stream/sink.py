@@ -102,7 +102,7 @@ def _y4m_header(coding: Coding) -> bytes:
 
 
 def _failure(target: Target, error: OSError) -> Exception:
-    if target.path is None and is_broken_pipe(error):
+    if target.part is None and is_broken_pipe(error):
         return ConsumerGone()
     if target.path is None:
         return EncoderError(f"stdout: cannot be written ({error.strerror or error})")
@@ -218,7 +218,7 @@ class CodedSink:
             return self._error
         self._messages.seek(0)
         text = self._messages.read().decode(errors="replace")
-        if self._target.gone() or (self._target.path is None and "Broken pipe" in text):
+        if self._target.gone() or (self._target.part is None and "Broken pipe" in text):
             return ConsumerGone()
         return EncoderError(explain(Path(self._target.name), self._process.returncode, text))
 

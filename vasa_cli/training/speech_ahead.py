@@ -72,8 +72,8 @@ def sounds(files: Sequence[Path], minutes: float, rng: np.random.Generator) -> I
         for i in rng.choice(list(pieces), min(4, len(pieces)), replace=False):
             x = pieces[int(i)].astype(np.float32) / 32768.0
             if rng.random() < 0.5:
-                at, pause = int(rng.integers(0, len(x))), rng.uniform(0.2, 1.5) if rng.random() < 0.7 else rng.uniform(1.5, 6.0)
-                x = np.concatenate([x[:at], np.zeros(int(pause * RATE), np.float32), x[at:]])
+                at = int(rng.integers(0, len(x)))
+                x = np.concatenate([x[:at], np.zeros(int(rng.uniform(0.2, 1.5) * RATE), np.float32), x[at:]])
             if rng.random() < 0.4:
                 x = x + np.sqrt(np.mean(x**2)) * 10 ** (-rng.uniform(8, 35) / 20) * rng.standard_normal(len(x))
             heard += len(x) / RATE

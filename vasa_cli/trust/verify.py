@@ -11,9 +11,9 @@ from vasa_cli.files import sha256_file
 from vasa_cli.trust.entries import place_of
 from vasa_cli.video.formats import Format, format_of, is_sequence
 from vasa_cli.video.framehash import file_hash, frame_hash, sound_hash
-from vasa_cli.video.receipt import read_receipt, receipt_path
+from vasa_cli.video.receipt import confined_output, read_receipt, receipt_path
 
-SAME, DIFFERS, MISSING = "same", "differs", "not there"
+SAME, DIFFERS, MISSING, UNCHECKED = "same", "differs", "not there", "not checked"
 NAMES = {
     "portrait": "portrait", "audio": "recording", "motion": "motion file", "drive": "clip", "style": "style clip",
     "background": "background picture", "preset": "preset", "font": "font",
@@ -22,7 +22,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was compared. state: SAME, DIFFERS, or MISSING (it could not be compared)."""
+    """One thing that was compared. state: SAME, DIFFERS, MISSING, or UNCHECKED (nobody here can)."""
 
     name: str
     state: str
@@ -48,10 +48,15 @@ class Verified:
     def missing(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.checks if c.state == MISSING)
 
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.checks if c.state == UNCHECKED)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "output": str(self.video), "receipt": str(self.receipt), "same": not self.differing,
-            "differs": list(self.differing), "missing": list(self.missing), "checks": [c.to_json() for c in self.checks],
+            "differs": list(self.differing), "missing": list(self.missing), "unchecked": list(self.unchecked),
+            "checks": [c.to_json() for c in self.checks],
         }  # fmt: skip
 
 
@@ -62,7 +67,7 @@ def verify(target: Path, receipt: Path | None = None) -> Verified:
     """
     place, data = _receipt_of(target, receipt)
     try:
-        recorded = place.absolute().parent / str(data["output"])
+        recorded = confined_output(str(data["output"]), place)
         video = recorded if target == place else _video_of(target, recorded)
         if not (video.parent.is_dir() and any(video.parent.iterdir()) if is_sequence(video) else video.is_file()):
             raise InputError(f"{video}: no such video")
@@ -97,6 +102,8 @@ def _video_checks(video: Path, data: dict[str, Any]) -> list[Check]:
         found = sound_hash(video)
         checks.append(_compared("sound", data["sound_hash"] or "none", found or "none"))
     checks.append(_mark(video, bool(data["options"]["provenance"])))
+    if data.get("signature") is not None:
+        checks.append(_signature(video, data["signature"]))
     if "file_hash" in data:
         detail = "" if any(c.state == DIFFERS for c in checks) else "other bytes, but the same frames, sound and mark"
         checks.append(_compared("file", data["file_hash"], file_hash(video), detail))
@@ -124,6 +131,21 @@ def _mark(video: Path, marked: bool) -> Check:
     container = container_of(first)
     there = container is not None and mark_of(first, container).says_ai
     return _compared("mark", *("AI-generated" if is_there else "none" for is_there in (marked, there)))
+
+
+def _signature(video: Path, recorded: dict[str, str]) -> Check:
+    """Whether the signature of the receipt is there, by the same signer, and nothing was changed since."""
+    from vasa_cli.trust.sign import signature_of
+
+    found, signer = signature_of(video), str(recorded["signer"])
+    if found is None:
+        return Check("signature", DIFFERS, "it is gone", signer)
+    why = "; ".join(found["problems"])
+    if found["state"] == "not checked":
+        return Check("signature", UNCHECKED, why, signer)
+    if found["state"] != "valid":
+        return Check("signature", DIFFERS, why, signer, found.get("signer"))
+    return _compared("signature", signer, str(found["signer"]), f"valid, by {found['signer']}")
 
 
 # ---------------------------------------------------------------------------------------------------- inputs, weights

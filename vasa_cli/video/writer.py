@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -122,8 +123,10 @@ class VideoWriter:
         alpha: bool = False,
         pixels: str | None = None,
         codec: str | None = None,
+        seal: Callable[[Path], None] | None = None,
     ) -> None:
-        """pixels: what `write` is given, one of `raw_pixels`, RGB by default; codec: instead of the form's own."""
+        """pixels: what `write` is given, one of `raw_pixels`, RGB by default; codec: instead of the form's own; seal: called with
+        the finished file (not for sequences) before it gets its name, to sign it."""
         form = format_of(path, alpha=alpha)
         self.form = form if codec is None else replace(form, codec=codec)
         self.pixels = pixels or raw_pixels(form)[0]
@@ -133,6 +136,7 @@ class VideoWriter:
             raise ValueError(f"width and height must be even for {self.form.pixels}, got {size}")
         self.path, self.size, self.fps, self.frames = path, size, fps, frames
         self.audio, self.crf, self.mark = audio, crf, mark
+        self.seal = seal
         self.target = path.parent if self.form.sequence else path  # what appears whole, in the end
         self.part = path
         self.written = 0
@@ -259,6 +263,8 @@ class VideoWriter:
         if not pictures:
             if self.mark and self.form.container in ("mp4", "mov"):
                 provenance.append_xmp(self.part)
+            if self.seal is not None:
+                self.seal(self.part)
             sync(self.part)
 
     def _abort(self) -> None:

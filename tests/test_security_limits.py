@@ -1,0 +1,370 @@
+"""Bombs: small files that ask for gigabytes, hours or endless nesting are refused from their headers, in one line."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import os
+import resource
+import struct
+import subprocess
+import tempfile
+import time
+import wave
+import zlib
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT, Vasa, assert_fails_well
+from PIL import Image
+
+from vasa_cli import limits, parsing
+from vasa_cli.errors import InputError, UsageError, VasaError, WeightsError
+from vasa_cli.motion.controls import Controls
+from vasa_cli.motion.presets import read_preset
+from vasa_cli.motion.track import MotionTrack, parse_rate
+from vasa_cli.portrait.latent import FaceLatent
+from vasa_cli.portrait.pixels import read_photo
+from vasa_cli.speech.audio import SpeechReader, load_speech
+from vasa_cli.video.clip import probe
+from vasa_cli.video.ffmpeg import find_ffmpeg
+from vasa_cli.video.receipt import FORMAT, check_values, confined_output, read_receipt
+from vasa_cli.weights.registry import load_tensors
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG that announces this size and holds almost nothing."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1 << 16))) + chunk(b"IEND", b"")
+
+
+# ---------------------------------------------------------------------------------------------------- pictures and clips
+
+
+def test_a_picture_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bomb.png"
+    for size in ((30000, 30000), (2**31 - 1, 2**31 - 1), (120_001, 1000)):
+        path.write_bytes(png_of(*size))
+        before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+        with pytest.raises(InputError, match="--max-pixels") as failed:
+            read_photo(path)
+        assert f"{size[0]}x{size[1]}" in str(failed.value)
+        assert time.monotonic() - began < 2 and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KB
+    Image.new("RGB", (200, 200)).save(path)
+    assert read_photo(path).shape == (200, 200, 3)
+    monkeypatch.setenv(limits.PIXELS_ENV, "39999")
+    with pytest.raises(InputError, match="200x200"):
+        read_photo(path)
+
+
+def test_more_pixels_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow has a limit of its own, 179 megapixels: the flag goes beyond it, and the limit is as before afterwards."""
+    path, before = tmp_path / "wide.png", Image.MAX_IMAGE_PIXELS
+    Image.new("1", (20000, 9500)).save(path)
+    monkeypatch.setenv(limits.PIXELS_ENV, "189999999")
+    with pytest.raises(InputError, match="190"):
+        read_photo(path)
+    monkeypatch.setenv(limits.PIXELS_ENV, "200000000")
+    assert read_photo(path).shape == (9500, 20000, 3)
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_the_flags_reach_the_readers(vasa: Vasa, face: Path, astronaut: Path, speech: Path, tmp_path: Path) -> None:
+    out = ("-o", tmp_path / "a.mp4", "--weights", "smoke", "-n")
+    assert_fails_well(vasa("render", astronaut, speech, *out, "--max-pixels", 262143), 3, "512x512", "--max-pixels")
+    assert vasa("render", astronaut, speech, *out, "--max-pixels", 262144).returncode == 0
+    assert_fails_well(vasa("render", face, speech, *out, "--max-duration", 0.2), 3, "speech.wav", "--max-duration")
+    assert_fails_well(vasa("render", face, speech, *out, env={limits.DURATION_ENV: "0.2"}), 3, "--max-duration")
+    assert_fails_well(vasa("encode", astronaut, "--max-pixels", 1000), 3, "--max-pixels")
+
+
+def test_no_program_is_started_for_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow starts Ghostscript for EPS."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 512 512\n%%EndComments\nshowpage\n%%EOF\n")
+    with Image.open(path) as raw:
+        assert raw.format == "EPS"  # Pillow alone would take it
+    monkeypatch.setattr(subprocess.Popen, "__init__", lambda *a, **k: pytest.fail("a program was started"))
+    with pytest.raises(InputError, match="not a picture"):
+        read_photo(path)
+
+
+def test_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.mp4"
+    source = "testsrc=s=320x240:r=25:d=2"
+    subprocess.run([str(find_ffmpeg()), "-v", "error", "-f", "lavfi", "-i", source, str(path)], check=True)
+    assert probe(path).size == (320, 240)
+    monkeypatch.setenv(limits.PIXELS_ENV, "76799")
+    with pytest.raises(InputError, match=r"320x240.*--max-pixels"):
+        probe(path)
+    monkeypatch.delenv(limits.PIXELS_ENV)
+    monkeypatch.setenv(limits.DURATION_ENV, "1.5")
+    with pytest.raises(InputError, match="--max-duration"):
+        probe(path)
+
+
+# ---------------------------------------------------------------------------------------------------- sound
+
+
+def test_recordings_that_last_too_long(tone: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tone("a.wav", 3.0), tone("a.flac", 3.0), tone("a.ogg", 3.0)]
+    aac = paths[0].with_suffix(".m4a")
+    subprocess.run([str(find_ffmpeg()), "-v", "error", "-i", str(paths[0]), str(aac)], check=True)
+    monkeypatch.setenv(limits.DURATION_ENV, "2.5")
+    for path in (*paths, aac):
+        for read in (SpeechReader, load_speech):
+            with pytest.raises(InputError, match="--max-duration"):
+                read(path)  # type: ignore[operator]
+    monkeypatch.setenv(limits.DURATION_ENV, "4")
+    assert all(SpeechReader(path).seconds < 3.3 for path in (*paths, aac))
+
+
+def test_a_day_of_silence_in_a_small_file(tmp_path: Path) -> None:
+    """FLAC writes silence in a few bytes a block: refused while it is counted, in constant memory."""
+    import soundfile
+
+    path, rate = tmp_path / "day.flac", 8000
+    with soundfile.SoundFile(path, "w", rate, 1, format="FLAC") as f:
+        for _ in range(7):
+            f.write(np.zeros(3600 * rate, np.int16))
+    assert path.stat().st_size < 1 << 20
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="--max-duration"):
+        SpeechReader(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KB
+
+
+@pytest.mark.parametrize(("rate", "channels", "words"), [(10, 1, "10 Hz"), (2**31 - 1, 1, "Hz"), (16000, 65, "65 channels")])
+def test_rates_and_channels_that_nothing_has(tmp_path: Path, rate: int, channels: int, words: str) -> None:
+    path = tmp_path / "odd.wav"
+    with wave.open(str(path), "wb") as f:
+        f.setnchannels(channels)
+        f.setsampwidth(2)
+        f.setframerate(rate)
+        f.writeframes(bytes(2 * channels * 4000))
+    with pytest.raises(InputError, match=words):
+        SpeechReader(path)
+
+
+# ---------------------------------------------------------------------------------------------------- safetensors
+
+
+def header_file(path: Path, header: Any, data: bytes = b"", length: int | None = None) -> Path:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes((len(text) if length is None else length).to_bytes(8, "little") + text + data)
+    return path
+
+
+def tensor(shape: list[int], start: int, end: int, kind: str = "F32") -> dict[str, Any]:
+    return {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
+
+
+BAD_HEADERS: dict[str, tuple[Any, bytes, int | None]] = {
+    "longer than the file": ({}, b"", 2**60),
+    "a terabyte": ({"pose": tensor([2**40], 0, 2**42)}, bytes(64), None),
+    "does not fit its shape": ({"pose": tensor([5], 0, 64)}, bytes(64), None),
+    "overlapping": ({"pose": tensor([16], 0, 64), "dynamics": tensor([16], 0, 64)}, bytes(64), None),
+    "a hole": ({"pose": tensor([4], 0, 16), "dynamics": tensor([4], 32, 48)}, bytes(48), None),
+    "more behind": ({"pose": tensor([4], 0, 16)}, bytes(64), None),
+    "negative": ({"pose": tensor([-4], 0, 16)}, bytes(16), None),
+    "unknown type": ({"pose": tensor([4], 0, 16, "X9")}, bytes(16), None),
+    "too many": ({f"t{i}": tensor([0], 0, 0) for i in range(5000)}, b"", None),
+    "nested": (b'{"a":' + b"[" * 200_000 + b"]" * 200_000 + b"}", b"", None),
+    "no json": (b"\xff\xfe{}", b"", None),
+    "a list": ([], b"", None),
+    "numbers for text": ({"__metadata__": {"format": 1}}, b"", None),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_HEADERS)
+def test_headers_are_proven_before_anything_is_loaded(kind: str, tmp_path: Path) -> None:
+    path = header_file(tmp_path / "a.safetensors", *BAD_HEADERS[kind])
+    for load in (MotionTrack.load, FaceLatent.load):
+        with pytest.raises(InputError, match=r"a\.safetensors"):
+            load(path)
+    with pytest.raises(ValueError):  # noqa: PT011  (each has its own words)
+        parsing.check_safetensors(path, 1 << 30)
+    path.rename(tmp_path / "speech.safetensors")
+    with pytest.raises(WeightsError):
+        load_tensors("speech", root=tmp_path)
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    path = header_file(tmp_path / "a.safetensors", {"pose": tensor([2**30], 0, 2**32)})
+    os.truncate(path, path.stat().st_size + 2**32)  # sparse: takes no room
+    for load in (MotionTrack.load, FaceLatent.load):
+        with pytest.raises(InputError, match="MB"):
+            load(path)
+
+
+def test_rates_of_motion_files(tmp_path: Path) -> None:
+    """'1e999999999' is a Fraction that would be written out; 1/0 is none; a frame a year would be padded with silence."""
+    track = MotionTrack(np.zeros((4, 6), np.float32), np.zeros((4, 3), np.float32))
+    track.save(tmp_path / "a.safetensors")
+    raw = (tmp_path / "a.safetensors").read_bytes()
+    for text in ("1e999999999", "1/0", "1/99999999", "-25/1", "nan", "0", "1/2/3", "٢٥"):
+        with pytest.raises(ValueError, match="rate"):
+            parse_rate(text)
+    assert parse_rate("30000/1001") == Fraction(30000, 1001)
+    size = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + size])
+    for key, value in (("fps", "1e999999999"), ("seed", "9" * 5000), ("controls", "[" * 100_000), ("hashes", "3")):
+        changed = {**header, "__metadata__": {**header["__metadata__"], key: value}}
+        with pytest.raises(InputError, match="damaged"):
+            MotionTrack.load(header_file(tmp_path / "b.safetensors", changed, raw[8 + size :]))
+
+
+# ---------------------------------------------------------------------------------------------------- text
+
+TENFOLD = [(f"&{c}", ", ".join([f"*{p}"] * 10)) for p, c in itertools.pairwise("abcdefghi")]  # each line ten times the one before
+LAUGHS = "a: &a [x, x, x, x, x]\n" + "".join(f"{name[1:]}: {name} [{many}]\n" for name, many in TENFOLD)
+MERGES = "a: &a {k: 1}\n" + "".join(f"{name[1:]}: {name} {{<<: [{many}]}}\n" for name, many in TENFOLD)
+YAML_BOMBS = {
+    "laughs": LAUGHS,
+    "merges": MERGES,
+    "endless": "gaze: &a [*a]",
+    "brackets": "gaze: " + "[" * 100_000,
+    "braces": "{a: " * 5000,
+    "dashes": "- " * 3000 + "x",
+    "steps": "".join(" " * i + f"k{i}:\n" for i in range(400)),
+    "digits": "distance: " + "1" * 5000,
+    "sexagesimal": "distance: 1" + ":20" * 100_000,
+    "hex": "distance: 0x" + "f" * 100_000,
+    "date": "name: 2024-99-99",
+    "tag": "distance: !!int abc",
+    "python": "name: !!python/object/apply:os.system ['touch /tmp/pwned']",
+    "large": "name: " + "x" * (2 << 20),
+    "binary": "name: \x00\x01",
+    "key": "? {a: b}\n: c",
+}
+
+
+@pytest.mark.parametrize("kind", YAML_BOMBS)
+def test_presets_that_ask_too_much(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.yaml"
+    path.write_text(YAML_BOMBS[kind], encoding="utf-8")
+    began, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UsageError) as failed:
+        read_preset(path)
+    assert "bomb.yaml" in str(failed.value) and len(str(failed.value)) < 600
+    assert time.process_time() - began < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KB
+
+
+def test_ordinary_yaml_is_as_before() -> None:
+    import yaml
+
+    for path in (ROOT / "presets").glob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        assert parsing.load_yaml(text) == yaml.safe_load(text)
+    text = "base: &b {x: 1, y: [1, 2]}\njobs:\n- {<<: *b, z: 2024-01-02}\n- *b\n"
+    assert parsing.load_yaml(text) == yaml.safe_load(text)
+    assert parsing.load_yaml("") is None
+
+
+JSON_BOMBS = ["[" * 100_000, '{"a":' * 1000, "NaN", "[Infinity]", "1e999", "1" * 5000, '"\\ud800', "{'a': 1}", ""]
+
+
+@pytest.mark.parametrize("text", JSON_BOMBS)
+def test_json_that_asks_too_much(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  (each has its own words)
+        parsing.load_json(text)
+    path = tmp_path / "a.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"a\.json"):
+        read_receipt(path)
+
+
+def test_brackets_within_text_are_no_nesting() -> None:
+    assert parsing.load_json(json.dumps({"a": "[" * 1000 + '\\"{'})) == {"a": "[" * 1000 + '\\"{'}
+
+
+def test_controls_of_receipts_are_in_range() -> None:
+    good = Controls.default().to_json()
+    for change in ({"repeat": 0}, {"repeat": "x"}, {"gaze": [[0, 1e9, 0]]}, {"gaze": [[float("inf"), 0, 0]]}, {"gaze": {}},
+                   {"style": [1]}, {"guidance": [1]}, {"head": [[]]}):  # fmt: skip
+        with pytest.raises((ValueError, TypeError)):
+            Controls.from_json({**good, **change})
+    assert Controls.from_json(good) == Controls.default()
+
+
+# ---------------------------------------------------------------------------------------------------- where things go
+
+
+@pytest.mark.parametrize("name", ["../out.mp4", "/etc/out.mp4", "a/../../out.mp4", "", "..", "a\0.mp4"])
+def test_a_receipt_cannot_name_an_output_elsewhere(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        confined_output(name, tmp_path / "a.mp4.json")
+
+
+def test_values_of_receipts_are_those_of_the_command_line() -> None:
+    good: dict[str, Any] = {
+        "seed": 0, "steps": None, "dtype": "float32", "device": "cpu", "preset": "neutral", "frame_hash": "0", "output": "a.mp4",
+        "weights": {"name": "smoke"}, "options": {"face": "largest", "crop": None, "crf": 14, "size": 512, "provenance": True},
+    }  # fmt: skip
+    check_values(good)
+    for key, value in (("seed", 2**40), ("steps", 10**9), ("steps", "3"), ("dtype", "int1"), ("device", 3)):
+        with pytest.raises(ValueError, match=key):
+            check_values({**good, key: value})
+    for key, value in (("crf", 99), ("crop", [1]), ("size", -1), ("encoder", "rm -rf"), ("provenance", "no")):
+        with pytest.raises(ValueError, match=key):
+            check_values({**good, "options": {**good["options"], key: value}})
+
+
+def test_a_crafted_receipt_writes_nothing_elsewhere(vasa: Vasa, face: Path, speech: Path, tmp_path: Path) -> None:
+    made = vasa("render", face, speech, "-o", tmp_path / "in" / "a.mp4", "--weights", "smoke", "--size", 256, "-q")
+    assert made.returncode == 0, made.stderr
+    receipt = tmp_path / "in" / "a.mp4.json"
+    data = json.loads(receipt.read_text(encoding="utf-8"))
+    assert data["format"] == FORMAT
+    for output in ("../escaped.mp4", str(tmp_path / "escaped.mp4")):
+        receipt.write_text(json.dumps({**data, "output": output}), encoding="utf-8")
+        assert_fails_well(vasa("render", "--from", receipt, "--overwrite"), 3, "outside the receipt's folder", "-o")
+        assert not (tmp_path / "escaped.mp4").exists()
+
+
+def test_temporary_folders_are_private() -> None:
+    before = os.umask(0)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            assert Path(folder).stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(before)
+
+
+FORBIDDEN = {"pickle", "shelve", "marshal", "dill", "joblib"}
+FORBIDDEN_CALLS = {"eval", "exec", "os.system", "os.popen", "tempfile.mktemp", "yaml.load", "yaml.unsafe_load"}
+
+
+def test_no_shell_no_pickle_no_eval_no_fixed_temporary_names() -> None:
+    """Over the source of the whole package: what cannot be seen by running it."""
+    for path in (ROOT / "vasa_cli").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                assert not FORBIDDEN & {a.name.split(".")[0] for a in node.names}, path
+            if isinstance(node, ast.ImportFrom):
+                assert (node.module or "").split(".")[0] not in FORBIDDEN, path
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                assert name not in FORBIDDEN_CALLS, path
+                assert not (name == "torch.load" and "weights_only" not in {k.arg for k in node.keywords}), path
+                shell = [k for k in node.keywords if k.arg == "shell"]
+                assert not any(not (isinstance(k.value, ast.Constant) and k.value.value is False) for k in shell), path
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and "training" not in path.parts:
+                assert not node.value.startswith(("/tmp/", "/var/tmp/")), path
+
+
+def test_limits_that_are_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("many", "-1", "nan", "inf", "1e99"):
+        monkeypatch.setenv(limits.PIXELS_ENV, text)
+        with pytest.raises(VasaError, match=limits.PIXELS_ENV):
+            limits.max_pixels()

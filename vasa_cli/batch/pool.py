@@ -1,0 +1,156 @@
+"""Jobs on several processes of this machine, each with its models; a process that dies or takes too long is replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Generator
+from multiprocessing.connection import wait
+from typing import Any
+
+from vasa_cli.batch.claim import sweep
+from vasa_cli.batch.job import Outcome
+from vasa_cli.batch.run import Queue, Task
+from vasa_cli.batch.worker import Setup, work
+
+_GRACE = 5.0  # seconds that a worker has to remove its part files when it is told to end
+
+
+class _Worker:
+    """A process and the task it has."""
+
+    def __init__(self, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would share torch's threads and locks
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=work, args=(theirs, Setup(threads, os.getpid())), daemon=True)
+        with _no_interrupts():
+            self.process.start()
+        theirs.close()
+        self.task: Task | None = None
+        self.deadline = float("inf")
+        self.last: Any = None
+
+    def give(self, task: Task) -> None:
+        self.task, self.last, self.deadline = task, task.job.face_key(), float("inf")
+        with contextlib.suppress(OSError):  # it has died: its end of the pipe says so
+            self.pipe.send(task)
+
+    def end(self) -> None:
+        """In order: part files are removed; by force when that takes too long."""
+        self.process.terminate()
+        self.process.join(_GRACE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+
+    def dismiss(self) -> None:
+        """It has nothing to do any more."""
+        with contextlib.suppress(OSError):
+            self.pipe.send(None)
+        self.process.join(_GRACE)
+        self.end()
+
+
+class Pool:
+    """`count` processes. threads: that may compute in all of them together. timeout: seconds that a job may take."""
+
+    def __init__(self, count: int, threads: int, timeout: float | None = None) -> None:
+        self.count, self.timeout = count, timeout
+        self.threads = max(1, threads // count)
+        self._workers: list[_Worker] = []
+
+    def run(
+        self, queue: Queue, started: Callable[[Task], None], say: Callable[..., None]
+    ) -> Generator[tuple[Task, Outcome], None, None]:
+        try:
+            while len(queue) or any(worker.task for worker in self._workers):
+                self._give(queue, started)
+                yield from self._results(say)
+            for worker in self._workers:
+                worker.dismiss()
+        finally:
+            for worker in self._workers:
+                worker.process.terminate()  # all at once, then one after another
+            for worker in self._workers:
+                worker.end()
+                if worker.task is not None:
+                    sweep(worker.task.job.output)
+
+    def _give(self, queue: Queue, started: Callable[[Task], None]) -> None:
+        """Every idle worker gets a task; workers are started as long as there are tasks for them."""
+        idle = [worker for worker in self._workers if worker.task is None]
+        while len(queue):
+            if not idle and len(self._workers) == self.count:
+                return
+            worker = idle.pop(0) if idle else _Worker(self.threads)
+            if worker not in self._workers:
+                self._workers.append(worker)
+            busy = {other.last for other in self._workers if other.task is not None}
+            task = queue.take(worker.last, busy)
+            assert task is not None
+            started(task)
+            worker.give(task)
+
+    def _results(self, say: Callable[..., None]) -> Generator[tuple[Task, Outcome], None, None]:
+        """Wait until something happens, then pass on what did."""
+        busy = [worker for worker in self._workers if worker.task is not None]
+        left = min(worker.deadline for worker in busy) - time.monotonic()
+        ready = wait([worker.pipe for worker in busy], max(0.0, min(left, 1.0)))
+        for worker in busy:
+            assert worker.task is not None
+            task, outcome = worker.task, None
+            if worker.pipe in ready:
+                outcome = self._hear(worker, task, say)
+            if outcome is None and time.monotonic() >= worker.deadline:
+                outcome = self._replace(worker, task, f"took longer than {self.timeout:g} s (--timeout)", transient=False)
+            if outcome is not None:
+                worker.task = None
+                yield task, outcome
+
+    def _hear(self, worker: _Worker, task: Task, say: Callable[..., None]) -> Outcome | None:
+        try:
+            while worker.pipe.poll():
+                kind, *rest = worker.pipe.recv()
+                if kind == "end":
+                    return rest[0]  # type: ignore[no-any-return]
+                if kind == "begun":  # the time to start a process is not the job's
+                    worker.deadline = time.monotonic() + (self.timeout or float("inf"))
+                    continue
+                say(task.job.id, rest[0], **rest[1])
+        except (EOFError, OSError):
+            worker.process.join(_GRACE)
+            return self._replace(worker, task, f"its process died ({_cause(worker.process.exitcode)})", transient=True)
+        return None
+
+    def _replace(self, worker: _Worker, task: Task, error: str, *, transient: bool) -> Outcome:
+        worker.end()
+        self._workers.remove(worker)
+        sweep(task.job.output)
+        job = task.job
+        return Outcome(
+            job.id, "failed", str(job.output), job.task, error=error, exit_code=6 if transient else 1, attempts=task.attempt,
+            transient=transient,
+        )  # fmt: skip
+
+
+def _cause(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit {code}"
+    return f"signal {-code}" + (", perhaps for want of memory" if -code == signal.SIGKILL else "")
+
+
+@contextlib.contextmanager
+def _no_interrupts() -> Generator[None, None, None]:
+    """A process started inside never hears Ctrl-C, not even before it can say so itself."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
