@@ -18,14 +18,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # what is called within another part counts as its own only
 PARTS = (
-    ("pose and vertices", "head", "pose"),
-    ("pose and vertices", "", "vertices"),
-    ("face: flow", "person", "_front"),
-    ("face: sampling and shading", "person", "_draw_front"),
-    ("hair, neck, shoulders: flow", "person", "_flow_behind"),
-    ("hair, neck, shoulders: sampling", "person", "_piece"),
-    ("beyond the crop", "person", "_with_surround"),
-    ("person: composition", "person", "draw"),
+    ("pose and vertices", "", "_posed"),
+    ("face: flow", "person", "face"),
+    ("hair, neck, shoulders: flow", "person", "flow"),
+    ("face: sampling and shading", "painter", "_face"),
+    ("hair, neck, shoulders: sampling", "painter", "_piece"),
+    ("person: composition", "painter", "paint"),
     ("eyes", "eyes", "draw"),
     ("mouth", "mouth", "draw"),
 )

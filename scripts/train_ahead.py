@@ -10,6 +10,7 @@ docs/results_speech.md.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,8 @@ def cost() -> str:
         ahead.append(times[2] - times[1])
     one, other = 1e3 * np.median(push), 1e3 * np.median(ahead)
     return (
-        f"CPU time on one thread: {one:.1f} ms for 80 ms of sound with a look ahead in the same pass, {other:.1f} ms to mend it."
+        f"CPU time on one thread: {one:.1f} ms for 80 ms of sound with a look ahead in the same pass, {other:.1f} ms to mend it; "
+        f"{os.getloadavg()[0]:.0f} processes shared the machine meanwhile."
     )
 
 

@@ -69,13 +69,31 @@ def test_a_picture_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_more_pixels_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pillow has a limit of its own, 179 megapixels: the flag goes beyond it, and the limit is as before afterwards."""
     path, before = tmp_path / "wide.png", Image.MAX_IMAGE_PIXELS
-    Image.new("1", (20000, 9500)).save(path)
+    Image.new("L", (20000, 9500)).save(path)
     monkeypatch.setenv(limits.PIXELS_ENV, "189999999")
     with pytest.raises(InputError, match="190"):
         read_photo(path)
     monkeypatch.setenv(limits.PIXELS_ENV, "200000000")
     assert read_photo(path).shape == (9500, 20000, 3)
     assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_a_size_that_the_file_cannot_fill(tmp_path: Path) -> None:
+    """Within the limit, but 100 megapixels would be made of a few hundred bytes: found by fuzzing, a gigabyte each."""
+    path = tmp_path / "short.png"
+    path.write_bytes(png_of(10000, 10000))
+    with pytest.raises(InputError, match="cut short, or empty"):
+        read_photo(path)
+
+
+def test_what_pillow_raises_on_damage_is_one_line(tmp_path: Path) -> None:
+    """Found by fuzzing: NotImplementedError for a DDS of an unknown kind."""
+    path = tmp_path / "odd.jpg"
+    path.write_bytes(
+        b"DDS |\0\0\0" + struct.pack("<IIIIII", 0, 16, 16, 0, 0, 0) + bytes(44) + struct.pack("<II", 32, 0) + bytes(60)
+    )
+    with pytest.raises(InputError, match="damaged"):
+        read_photo(path)
 
 
 def test_the_flags_reach_the_readers(vasa: Vasa, face: Path, astronaut: Path, speech: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -128,3 +129,39 @@ def test_what_is_none_of_ours(vasa: Vasa, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     assert_fails_well(vasa("inspect", tmp_path / "folder"), 3, "no PNG pictures")
     assert_fails_well(vasa("inspect", tmp_path / "none.mp4"), 3, "none.mp4")
+
+
+def test_damage_is_told(tmp_path: Path) -> None:
+    """Bytes changed, cut and repeated at random: an answer or an InputError, never anything else."""
+    import random
+
+    from vasa_cli.trust.marks import container_of, mark_of
+    from vasa_cli.trust.sign import signature_of
+
+    dice = random.Random(0)
+    written(tmp_path / "f" / "frame_%05d.png", mark=True)
+    sources = [written(tmp_path / "a.mp4", mark=True), tmp_path / "f" / "frame_00000.png"]
+    for source in sources:
+        data = source.read_bytes()
+        for _ in range(150):
+            spoiled = bytearray(data)
+            for _ in range(dice.choice((1, 3, 30))):
+                at = dice.randrange(min(len(spoiled) - 8, dice.choice((64, len(spoiled)))))
+                kind = dice.randrange(4)
+                if kind == 0:
+                    spoiled[at] = dice.randrange(256)
+                elif kind == 1:
+                    spoiled[at : at + 4] = b"\xff\xff\xff\xff"
+                elif kind == 2 and len(spoiled) > 200:
+                    del spoiled[at : at + dice.randrange(1, 20)]
+                else:
+                    spoiled[at:at] = spoiled[at : at + dice.randrange(1, 200)]
+            path = tmp_path / f"x{source.suffix}"
+            path.write_bytes(spoiled)
+            container = container_of(path)
+            if container in ("mp4", "picture"):
+                mark_of(path, container)
+                signature_of(path)
+            if source.suffix == ".png":
+                with contextlib.suppress(InputError):
+                    inspect(path)

@@ -164,3 +164,28 @@ def test_full_photo_and_transparent(vasa: Vasa, astronaut: Path, face: Path, spe
     box = first_frame(tmp_path / "c.webm", "rgba")[made.y : made.y + height, made.x : made.x + width]
     assert box[made.white > 0.9].mean() > 200  # letters, opaque
     assert box[..., 3].min() >= 0 and np.median(box[(made.cover > 0)][:, 3]) > 140
+
+
+def test_rows_of_a_batch(vasa: Vasa, astronaut: Path, face: Path, speech: Path, tmp_path: Path) -> None:
+    """The same frames as `vasa render` gives, done jobs are known by their receipts, and the caption is a part of the job."""
+    row = {"id": "a", "portrait": str(astronaut), "audio": str(speech), "size": 256, "seed": 0, "disclosure_label": "AI"}
+    (tmp_path / "own.yaml").write_text("emotion: {happy: 0.2}\n", encoding="utf-8")
+    row["preset"] = "own.yaml"
+    one = ("render", astronaut, speech, "-o", "a.mp4", *SMALL, "--disclosure-label", "AI", "--preset", "own.yaml", "--json")
+    done = vasa(*one, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "jobs.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    batch = ("batch", "jobs.jsonl", "--weights", "smoke", "--json", "--resume")
+    first = vasa(*batch, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    (job,) = json.loads(first.stdout)["jobs"]
+    assert job["status"] == "skipped", job
+    (tmp_path / "jobs.jsonl").write_text(json.dumps({**row, "disclosure_label": "Made by AI"}) + "\n", encoding="utf-8")
+    changed = vasa(*batch, "--overwrite", cwd=tmp_path)
+    assert changed.returncode == 0, changed.stderr
+    (job,) = json.loads(changed.stdout)["jobs"]
+    assert job["status"] == "done" and job["frame_hash"] != json.loads(done.stdout)["frame_hash"]
+    receipt = json.loads((tmp_path / "a.mp4.json").read_text(encoding="utf-8"))
+    assert receipt["options"]["label"] == "Made by AI" and receipt["inputs"]["preset"]["path"] == "own.yaml"
+    (tmp_path / "jobs.jsonl").write_text(json.dumps({**row, "disclosure_label": "人工"}) + "\n", encoding="utf-8")
+    assert_fails_well(vasa(*batch, cwd=tmp_path), 2, "人", "line 1")

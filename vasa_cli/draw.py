@@ -7,6 +7,7 @@ them to ffmpeg in order. Everything between them is bounded: memory depends on t
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,11 +44,12 @@ def draw(
     with memory_guard(device):
         with clock("decoder"):
             picture = Picture(face, request.picture, form, models, device, request.dtype)
+            picture.batch = max(1, picture.batch >> request.halvings)
         for line in picture.notes:
             reporter.note(line)
         writer = VideoWriter(
             request.output, picture.size, motion.fps, motion.frames, sound, crf=request.crf, mark=request.provenance,
-            alpha=form.alpha, pixels=picture.pixels, codec=codec,
+            alpha=form.alpha, pixels=picture.pixels, codec=codec, seal=sealing(request),
         )  # fmt: skip
         count = min(drawing(device), -(-motion.frames // picture.batch))
         with (
@@ -87,3 +89,11 @@ def drawers(
         size = picture.batch * bytes_per_frame(picture.size, picture.pixels)
         return ForkedMap(one, count, size, to_bytes, from_bytes)
     return OrderedMap(picture.draw, picture.decoders(count), DRAWN_AHEAD)
+
+
+def sealing(request: RenderRequest) -> Callable[[Path], None] | None:
+    """What signs the finished file; None where nobody wants it signed."""
+    from vasa_cli.trust.sign import seal
+
+    signing = request.sign
+    return None if signing is None else lambda path: seal(signing, request, path)

@@ -13,6 +13,8 @@ from vasa_cli.errors import InputError, UsageError
 PIXELS_ENV = "VASA_MAX_PIXELS"
 DURATION_ENV = "VASA_MAX_DURATION"
 MAX_PIXELS = 120_000_000  # of a photo or of a clip's frame: phones of 108 megapixels fit; decoding takes about 12 bytes each
+BLANK_PIXELS = 16_000_000  # that any picture may have, and so many more for each of its bytes: no photo is that empty
+PIXELS_A_BYTE = 4096
 MAX_DURATION = 6 * 3600.0  # seconds of a recording, clip or motion
 PIXELS_RANGE = (1, 2**31 - 1)
 DURATION_RANGE = (0.001, 30 * 86400.0)
@@ -55,12 +57,14 @@ def raise_limits(pixels: int | None, duration: float | None) -> None:
             os.environ[name] = str(value)
 
 
-def check_pixels(where: str, width: int, height: int) -> None:
-    """Raises InputError for a picture that is too large."""
+def check_pixels(where: str, width: int, height: int, bytes_: int | None = None) -> None:
+    """Raises InputError for a picture that is too large, or that announces far more than its `bytes_` can show."""
     if width * height > (most := max_pixels()):
         raise InputError(
             f"{where}: {width}x{height} px are more than {most / 1e6:g} megapixels; scale it down, or raise --max-pixels"
         )
+    if bytes_ is not None and width * height > BLANK_PIXELS + PIXELS_A_BYTE * bytes_:
+        raise InputError(f"{where}: {width}x{height} px in {bytes_} bytes: cut short, or empty; save a smaller picture")
 
 
 def check_duration(where: str, seconds: float) -> None:

@@ -63,24 +63,37 @@ def _finite(text: str) -> float:
 
 def load_yaml(text: str) -> Any:
     """`yaml.safe_load` within bounds. Raises yaml.YAMLError for what is no YAML, ValueError for what asks too much of it."""
+    node = compose_yaml(text)
+    return None if node is None else construct_yaml(node)
+
+
+def compose_yaml(text: str) -> Any:
+    """The tree of nodes of the one document in the text (None: there is none), whose size unfolded is bounded. Raises
+    yaml.YAMLError, ValueError."""
     import yaml
 
     _shallow(text)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if node is None:
-            return None
-        _unfolded(node)
-        loader = yaml.SafeLoader("")
-        try:
-            return loader.construct_document(node)
-        finally:
-            loader.dispose()
+        if node is not None:
+            _unfolded(node)
     except RecursionError as e:
         raise ValueError(f"nested deeper than {YAML_DEPTH}") from e
+    return node
+
+
+def construct_yaml(node: Any) -> Any:
+    """The value of a node of `compose_yaml`. Raises yaml.YAMLError, ValueError."""
+    import yaml
+
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_document(node)
     except (ValueError, OverflowError, TypeError, KeyError, IndexError, AttributeError, AssertionError) as e:
         # PyYAML lets errors of int(), float() and dates through: `2024-99-99` has the form of a date
         raise ValueError(str(e).splitlines()[0] if str(e) else "a value that cannot be") from e
+    finally:
+        loader.dispose()
 
 
 def _shallow(text: str) -> None:

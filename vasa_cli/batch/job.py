@@ -17,7 +17,7 @@ from vasa_cli.requests import EncodeRequest, GenerateRequest, MotionOptions, Ren
 from vasa_cli.video.formats import exists, is_sequence
 
 Request = RenderRequest | GenerateRequest | EncodeRequest
-_KEPT = ("cache_dir", "use_cache", "overwrite", "halvings")  # how it is done; changes nothing in the result
+_KEPT = ("cache_dir", "use_cache", "overwrite", "halvings", "preset_file")  # changes nothing in the result: controls are there
 
 
 @dataclass(frozen=True)

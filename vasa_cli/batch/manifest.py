@@ -153,7 +153,7 @@ def _motion(row: Row, seed: int, folder: Path, shared: Shared) -> MotionOptions:
     preset = load_preset(preset_name)
     return MotionOptions(
         resolve_controls(preset, _controls(row)), preset.name, seed, check_weights(row.weights or shared.weights), row.steps,
-        row.device or shared.device, _style_clip(row, folder), check_speech(row.speech or shared.speech, "speech"),
+        row.device or shared.device, _style_clip(row, folder), check_speech(row.speech or shared.speech, "speech"), preset.path,
     )  # fmt: skip
 
 
@@ -201,7 +201,10 @@ def _render(row: Row, folder: Path, output: Path, motion: MotionOptions, shared:
         drive=_drive(row, folder),
         face=row.face,
         crop=_crop(row.crop),
-        picture=picture_options(row.fit, row.size, parse_background(row.background, folder), refine),
+        picture=picture_options(
+            row.fit, row.size, parse_background(row.background, folder), refine, row.disclosure_label,
+            folder / row.disclosure_font if row.disclosure_font else None,
+        ),
         dtype=check_dtype(row.dtype or shared.dtype),
         crf=row.crf,
         encoder=row.encoder or "x264",

@@ -52,6 +52,8 @@ class Row(BaseModel):
     size: Annotated[int, Field(ge=SIZES[0], le=SIZES[1])] | None = None
     background: str = "keep"
     refine: bool | None = None
+    disclosure_label: str | None = Field(None, description="A caption that is burned in.")
+    disclosure_font: str | None = Field(None, description="A TrueType font for it.")
     crf: Annotated[int, Field(ge=CRF_RANGE[0], le=CRF_RANGE[1])] = DEFAULT_CRF
     encoder: str | None = None
     weights: str | None = None

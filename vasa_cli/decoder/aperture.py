@@ -69,31 +69,29 @@ def opening_from(upper: torch.Tensor, lower: torch.Tensor, spline: torch.Tensor)
 def outline_from(upper: torch.Tensor, lower: torch.Tensor, spline: torch.Tensor) -> Opening:
     """Like `opening_from`, for openings that bulge beyond their corners (round mouths): the axis runs from the outline's
     leftmost to its rightmost place, and the edges are the outline's highest and lowest places there."""
-    start, end = upper[:, 0], upper[:, -1]
-    along = (end - start) / torch.linalg.norm(end - start, dim=-1).clamp_min(1e-3)[:, None]
-    down = torch.stack([-along[:, 1], along[:, 0]], -1)
-    curves = [torch.einsum("sn,bnc->bsc", spline, points) - start[:, None] for points in (upper, lower)]
-    us = [(p * along[:, None]).sum(-1) for p in curves]  # (B, S) each
-    vs = [(p * down[:, None]).sum(-1) for p in curves]
-    ring = torch.cat(us, 1)
-    first, last = ring.amin(1), ring.amax(1)
-    want = first[:, None] + (last - first).clamp_min(1e-3)[:, None] * torch.linspace(0, 1, SAMPLES, device=ring.device)
-    u0, u1 = (torch.cat([u[:, i : u.shape[1] - 1 + i] for u in us], 1) for i in (0, 1))  # (B, 2 S - 2) ends of the segments
-    v0, v1 = (torch.cat([v[:, i : v.shape[1] - 1 + i] for v in vs], 1) for i in (0, 1))
-    run = torch.where((u1 - u0).abs() < 1e-4, 1e-4, u1 - u0)
+    start = upper[:, 0]
+    along = upper[:, -1] - start
+    along = along / torch.linalg.norm(along, dim=-1, keepdim=True).clamp_min(1e-3)
+    axes = torch.stack([along, _down(along)], 1)  # (B, 2, 2)
+    curves = spline @ torch.stack([upper, lower], 1) - start[:, None, None]  # (B, 2, S, 2)
+    u, v = (curves @ axes[:, None].transpose(2, 3)).unbind(-1)  # (B, 2, S) each
+    first, last = u.amin((1, 2)), u.amax((1, 2))
+    length = (last - first).clamp_min_(1e-3)
+    want = first[:, None] + length[:, None] * torch.linspace(0, 1, SAMPLES, device=u.device)
+    u0, v0 = u[..., :-1].flatten(1), v[..., :-1].flatten(1)  # (B, 2 S - 2): where the segments begin, and how far they go
+    du, dv = u.diff(dim=-1).flatten(1), v.diff(dim=-1).flatten(1)
+    run = torch.where(du.abs() < 1e-4, 1e-4, du)
     t = (want[:, :, None] - u0[:, None]) / run[:, None]  # (B, SAMPLES, segments)
-    v = v0[:, None] + t.clamp(0, 1) * (v1 - v0)[:, None]
-    crossed = (t > -0.01) & (t < 1.01)
-    highest, lowest = v.masked_fill(~crossed, torch.inf).amin(-1), v.masked_fill(~crossed, -torch.inf).amax(-1)
-    met = crossed.any(-1)
-    zero = torch.zeros_like(highest)
-    return Opening(
-        start + along * first[:, None],
-        along,
-        (last - first).clamp_min(1e-3),
-        torch.where(met, highest, zero),
-        torch.where(met, lowest, zero),
-    )
+    missed = (t - 0.5).abs() >= 0.51
+    v = torch.addcmul(v0[:, None], t.clamp_(0, 1), dv[:, None])
+    edges = torch.stack([v.masked_fill(missed, torch.inf).amin(-1), v.masked_fill(missed, -torch.inf).amax(-1)], 1)
+    edges = torch.where(edges.isfinite(), edges, 0.0)
+    return Opening(start + along * first[:, None], along, length, edges[:, 0], edges[:, 1])
+
+
+def _down(along: torch.Tensor) -> torch.Tensor:
+    """(B, 2) -> (B, 2), a quarter turn on."""
+    return torch.stack([-along[:, 1], along[:, 0]], -1)
 
 
 @dataclass(frozen=True)
@@ -137,20 +135,19 @@ class Patch:
 def inside(opening: Opening, points: torch.Tensor, soft: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Coverage (B, P) 0..1 of an opening at points (B, P, 2), edge `soft` pixels wide; depths below the upper and above the
     lower edge (B, P)."""
-    rel = points - opening.origin[:, None]
-    down = torch.stack([-opening.along[:, 1], opening.along[:, 0]], -1) * torch.where(opening.along[:, :1] < 0, -1.0, 1.0)
-    u = (rel * opening.along[:, None]).sum(-1) / opening.length[:, None]
-    v = (rel * down[:, None]).sum(-1)
+    along = opening.along
+    down = _down(along) * torch.where(along[:, :1] < 0, -1.0, 1.0)
+    axes = torch.stack([along / opening.length[:, None], down], 1)
+    u, v = (axes @ (points - opening.origin[:, None]).transpose(1, 2)).unbind(1)  # (B, P) each
     at = u.clamp(0, 1) * (SAMPLES - 1)
-    lo = at.floor().clamp(max=SAMPLES - 2).long()
-    t = at - lo
-    step = opening.length[:, None] / (SAMPLES - 1)
-    depths = []
-    for edge, sign in ((opening.upper, 1.0), (opening.lower, -1.0)):
-        near, far = edge.gather(1, lo), edge.gather(1, lo + 1)
-        steep = (1 + ((far - near) / step) ** 2).sqrt()  # distance to a steep edge is less than the way straight up or down
-        depths.append(sign * (v - (near * (1 - t) + far * t)) / steep)
-    below, above = depths
-    covered = (below / soft + 0.5).clamp(0, 1) * (above / soft + 0.5).clamp(0, 1)
-    within = ((u > 0) & (u < 1)).float()
-    return covered * within, below, above
+    lo = at.floor().clamp_(max=SAMPLES - 2)
+    t = (at - lo)[:, None]
+    edges = torch.stack([opening.upper, opening.lower], 1)  # (B, 2, SAMPLES)
+    rise = edges.diff(dim=-1)
+    steep = (1 + (rise * ((SAMPLES - 1) / opening.length[:, None, None])) ** 2).rsqrt_()
+    place = lo.long()[:, None].expand(-1, 2, -1)
+    # distance to a steep edge is less than the way straight up or down
+    depths = (v[:, None] - edges.gather(2, place) - t * rise.gather(2, place)) * steep.gather(2, place)
+    below, above = depths[:, 0], -depths[:, 1]
+    covered = (below / soft + 0.5).clamp_(0, 1) * (above / soft + 0.5).clamp_(0, 1)
+    return covered * ((u > 0) & (u < 1)), below, above

@@ -6,6 +6,8 @@ middle between them, as swscale makes it.
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import torch
 
 from vasa_cli.decoder.splat import halved
@@ -14,6 +16,8 @@ _RED, _BLUE = 0.2126, 0.0722  # of luma
 _GREEN = 1 - _RED - _BLUE
 _CB = (-_RED / (1 - _BLUE) / 2, -_GREEN / (1 - _BLUE) / 2, 0.5)
 _CR = (0.5, -_GREEN / (1 - _RED) / 2, -_BLUE / (1 - _RED) / 2)
+_ROWS = (((_RED, _GREEN, _BLUE), 219, 16), (_CB, 224, 128), (_CR, 224, 128))
+_MATRIX = np.array([[*(span * w / 255 for w in weights), zero] for weights, span, zero in _ROWS])  # of bytes
 
 
 def to_bytes(picture: torch.Tensor) -> torch.Tensor:
@@ -37,6 +41,20 @@ def to_yuv420(picture: torch.Tensor) -> torch.Tensor:
     chroma = out.view(b, -1)[:, h * w :].view(b, 2, h // 2, w // 2)
     chroma[:, 0] = _mixed(small, _CB, 224, 128)
     chroma[:, 1] = _mixed(small, _CR, 224, 128)
+    return out
+
+
+def bytes_to_yuv420(picture: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8, H and W even -> (H * 3 // 2, W) uint8: `to_yuv420` of one picture of bytes, to a level."""
+    h, w = picture.shape[:2]
+    if h % 2 or w % 2:
+        raise ValueError(f"pictures of {w}x{h} have no 4:2:0 chroma: width and height must be even")
+    out = np.empty((h * 3 // 2, w), np.uint8)
+    cv2.extractChannel(cv2.transform(picture, _MATRIX), 0, out[:h])
+    small = cv2.transform(cv2.resize(picture, (w // 2, h // 2), interpolation=cv2.INTER_AREA), _MATRIX)
+    chroma = out[h:].reshape(2, h // 2, w // 2)
+    for plane in (0, 1):
+        cv2.extractChannel(small, 1 + plane, chroma[plane])
     return out
 
 

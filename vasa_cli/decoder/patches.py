@@ -28,5 +28,5 @@ def over(below: torch.Tensor, layer: torch.Tensor, at: torch.Tensor) -> torch.Te
 
 def ramp(x: torch.Tensor, lo: float, hi: float) -> torch.Tensor:
     """0 up to lo, 1 from hi on, a smooth step between."""
-    t = ((x - lo) / (hi - lo)).clamp(0, 1)
-    return t * t * (3 - 2 * t)
+    t = (x - lo).mul_(1 / (hi - lo)).clamp_(0, 1)
+    return t * t * torch.rsub(t, 3, alpha=2)

@@ -149,7 +149,7 @@ class PersonLayer(torch.nn.Module):
         rgba = self.texture.new_empty(len(displacement), 4, size, size)
         for i, (y0, y1, x0, x1), piece in self._behind(displacement, pose, size, None):
             rgba[i : i + len(piece), :, y0:y1, x0:x1] = piece
-        front = self._front(displacement, dynamics, pose, size)
+        front = self.face(displacement, dynamics, pose, size)
         if front is not None:
             self._draw_front(rgba, front)
         return rgba
@@ -158,7 +158,7 @@ class PersonLayer(torch.nn.Module):
         """The person over a ground (1, 3, S, S) -> (B, 3, S, S). Looks only where there is something, on the CPU."""
         size = below.shape[-1]
         picture = below.expand(len(displacement), -1, -1, -1).clone()
-        front = self._front(displacement, dynamics, pose, size)
+        front = self.face(displacement, dynamics, pose, size)
         for i, (y0, y1, x0, x1), piece in self._behind(displacement, pose, size, front):
             part, ground = picture[i : i + len(piece), :, y0:y1, x0:x1], below[:, :, y0:y1, x0:x1]
             torch.lerp(ground.expand_as(part), piece[:, :3], piece[:, 3:], out=part)
@@ -171,8 +171,8 @@ class PersonLayer(torch.nn.Module):
     ) -> Iterator[tuple[int, Box, torch.Tensor]]:
         """Hair, ears, neck, shoulders, piece by piece: first frame, place in a picture of this size, (n, 4, h, w) colour and
         matte. A later piece replaces an earlier one. With `front`, only what can be seen of them."""
-        grid, near = self._flow_behind(displacement, pose, size)
-        matte = _resize(near.float(), (size, size))
+        flow, near = self.flow(displacement, pose)
+        grid, matte = _resize(flow, (size, size)), _resize(near.float(), (size, size))
         if front is None or grid.is_cuda:
             yield 0, (0, size, 0, size), self._piece(grid, matte, (0, size, 0, size))
         else:
@@ -180,15 +180,15 @@ class PersonLayer(torch.nn.Module):
                 for box in boxes(near[i, 0], front.hidden(i), size):
                     yield i, box, self._piece(grid[i : i + 1], matte[i : i + 1], box)
         if self.head.border is None and bool((pose.zoom < 0.999).any()):
-            for box in self._border_strips(pose, size):
+            for box in border_strips(pose, size):
                 yield 0, box, self._with_surround(self._piece(grid, matte, box), box, pose, size)
 
-    def _flow_behind(self, displacement: torch.Tensor, pose: HeadPose, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where in the photo each pixel of the sheet behind the face comes from (B, 2, size, size), -1..1, and where there is
-        anything of it (B, 1, NEAR, NEAR) bool."""
+    def flow(self, displacement: torch.Tensor, pose: HeadPose) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where in the photo the sheet behind the face comes from (B, 2, BEHIND, BEHIND), -1..1, and where there is anything of
+        it (B, 1, NEAR, NEAR) bool."""
         at, nearness = self.behind.place(displacement, self.head, pose)
         flow, coverage = splat(at * (BEHIND / SIZE), (self.behind.points - at) * _UNIT, nearness, (BEHIND, BEHIND))
-        return _resize(self.coarse + fill(flow, coverage), (size, size)), near_cover(coverage)
+        return self.coarse + fill(flow, coverage), near_cover(coverage)
 
     def _piece(self, grid: torch.Tensor, matte: torch.Tensor, box: Box) -> torch.Tensor:
         y0, y1, x0, x1 = box
@@ -196,7 +196,8 @@ class PersonLayer(torch.nn.Module):
         rgba[:, 3:] *= matte[:, :, y0:y1, x0:x1]
         return rgba
 
-    def _front(self, displacement: torch.Tensor, dynamics: torch.Tensor, pose: HeadPose, size: int) -> Front | None:
+    def face(self, displacement: torch.Tensor, dynamics: torch.Tensor, pose: HeadPose, size: int) -> Front | None:
+        """The face's sheet in a picture of this size; None where none of it is in the picture."""
         at, nearness = self.front.place(displacement, self.head, pose)
         x0, y0, x1, y1 = self._window(at, size)
         if x1 <= x0 or y1 <= y0:
@@ -250,12 +251,12 @@ class PersonLayer(torch.nn.Module):
         outside = ((place - SIZE / 2).abs().amax(1, keepdim=True) - (SIZE / 2 - SEAM)).div(6).clamp(0, 1) * (zoom < 0.999)
         return rgba.lerp_(self._sample(self.surround, (place + SIZE / 2) / SIZE - 1), outside)
 
-    @staticmethod
-    def _border_strips(pose: HeadPose, size: int) -> list[Box]:
-        """Rows and columns of a picture of this size around the crop as it lies in the farthest frame."""
-        z, k = float(pose.zoom.min()), size / SIZE
-        (ax, ay), near, far = pose.anchor.tolist(), SEAM, SIZE - SEAM
-        x0, y0 = (min(max(ceil((a + (near - a) * z) * k) + 1, 0), size) for a in (ax, ay))
-        x1, y1 = (min(max(int((a + (far - a) * z) * k) - 1, 0), size) for a in (ax, ay))
-        strips = [(0, y0, 0, size), (y1, size, 0, size), (y0, y1, 0, x0), (y0, y1, x1, size)]
-        return [(a, b, c, d) for a, b, c, d in strips if b > a and d > c]
+
+def border_strips(pose: HeadPose, size: int) -> list[Box]:
+    """Rows and columns of a picture of this size around the crop as it lies in the farthest frame."""
+    z, k = float(pose.zoom.min()), size / SIZE
+    (ax, ay), near, far = pose.anchor.tolist(), SEAM, SIZE - SEAM
+    x0, y0 = (min(max(ceil((a + (near - a) * z) * k) + 1, 0), size) for a in (ax, ay))
+    x1, y1 = (min(max(int((a + (far - a) * z) * k) - 1, 0), size) for a in (ax, ay))
+    strips = [(0, y0, 0, size), (y1, size, 0, size), (y0, y1, 0, x0), (y0, y1, x1, size)]
+    return [(a, b, c, d) for a, b, c, d in strips if b > a and d > c]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -10,11 +11,12 @@ import torch
 import torch.nn.functional as F
 
 from vasa_cli.decoder.border import StillBorder
-from vasa_cli.decoder.colour import to_bytes, to_yuv420
+from vasa_cli.decoder.colour import bytes_to_yuv420, to_bytes, to_yuv420
 from vasa_cli.decoder.eye_layer import EyeLayer
 from vasa_cli.decoder.gaps import Apertures
 from vasa_cli.decoder.geometry import HeadModel, HeadPose
 from vasa_cli.decoder.mouth_layer import MouthLayer
+from vasa_cli.decoder.painter import Painter
 from vasa_cli.decoder.person import PersonLayer
 from vasa_cli.decoder.refiner import Refiner
 from vasa_cli.decoder.workers import Workers
@@ -24,9 +26,37 @@ from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.latent import SIZE, FaceLatent
 
 _TYPICAL = 200  # expressions that say how skin moves
+_ROOM = 0.4  # IOD around the landmarks of eyes and mouth within which anything of them is drawn
 
 Pixels = Literal["rgb24", "yuv420p"]
 Ground = Literal["plate"] | torch.Tensor | None  # what lies behind the person
+
+
+@dataclass(frozen=True)
+class Moments:
+    """A few frames of a motion on the decoder's device: pose (B, 6), dynamics (B, K), tongue and vergence (B,)."""
+
+    pose: torch.Tensor
+    dynamics: torch.Tensor
+    tongue: torch.Tensor | None
+    vergence: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Posed:
+    """A face in a few frames: head; shape (B, 478, 3) canonical vertices; moved (B, 468, 3): how far from the photo's; flat
+    (B, 478, 2): where they are in the picture, pixels."""
+
+    head: HeadPose
+    shape: torch.Tensor
+    moved: torch.Tensor
+    flat: torch.Tensor
+
+    def seen_from(self, x: int, y: int, k: float) -> Posed:
+        """The same in a part of the picture that begins at pixel x, y; k pixels a crop pixel."""
+        off = self.flat.new_tensor([x / k, y / k, 0.0])
+        head = replace(self.head, translation=self.head.translation - off, anchor=self.head.anchor - off[:2])
+        return replace(self, head=head, flat=self.flat - k * off[:2])
 
 
 class FaceDecoder(torch.nn.Module):
@@ -44,6 +74,7 @@ class FaceDecoder(torch.nn.Module):
     plate: torch.Tensor
     landmarks: torch.Tensor
     irises: torch.Tensor
+    openings: torch.Tensor
     inwards: torch.Tensor
 
     def __init__(
@@ -72,6 +103,7 @@ class FaceDecoder(torch.nn.Module):
         self.register_buffer("neutral", neutral)
         ends = [(top.IRIS[e][0], top.LID_UPPER[e][0], top.LID_UPPER[e][-1]) for e in (0, 1)]
         self.register_buffer("irises", torch.tensor(ends))  # (2, 3) with the corners of the eyes
+        self.register_buffer("openings", torch.tensor([i for slit in top.SLITS for i in top.ring(slit)]))
         self.register_buffer("inwards", torch.from_numpy(self.basis.vergence_direction.astype(np.float32)))  # (478, 3)
         self.register_buffer("directions", directions)  # (K, 478, 3), lids scaled to this person
         photo = (face.landmarks - face.translation) @ face.rotation / float(face.scale)
@@ -83,6 +115,7 @@ class FaceDecoder(torch.nn.Module):
         if size != plate.shape[-1]:
             plate = F.interpolate(plate, size=(size, size), mode="bicubic", align_corners=False).clamp(0, 1)
         self.register_buffer("plate", plate)
+        self.painter = Painter(face, to_bytes(plate)[0].numpy())
         self.to(device)
         self.device = torch.device(device)
         self.workers = Workers()
@@ -110,7 +143,8 @@ class FaceDecoder(torch.nn.Module):
 
     def vertices(self, dynamics: torch.Tensor) -> torch.Tensor:
         """(B, K) -> (B, 478, 3) canonical vertices of this person with this expression."""
-        return self.apertures(self.neutral + torch.einsum("bk,knc->bnc", dynamics, self.directions))
+        moved = (dynamics @ self.directions.flatten(1)).view(-1, *self.neutral.shape)
+        return self.apertures(self.neutral + moved)
 
     def forward(
         self,
@@ -123,27 +157,57 @@ class FaceDecoder(torch.nn.Module):
         """pose (B, 6), dynamics (B, K), tongue (B,) 0..1 (None: low), vergence (B,) (None: 0) -> pictures (B, 3, size, size) 0..1
         over a ground: the photo's own background ("plate"), or a picture (1, 3, size, size); over None the person alone,
         (B, 4, size, size) with straight alpha."""
-        k = self.size / SIZE
+        posed = self._posed(pose, dynamics, vergence)
+        clear = None
+        if ground is None:
+            clear = self.person(posed.moved, dynamics, posed.head, self.size)
+            picture = clear[:, :3].contiguous()
+        else:
+            ground = self.plate if isinstance(ground, str) else ground
+            picture = self.person.draw(ground, posed.moved, dynamics, posed.head)
+        self._draw_openings(picture, posed, tongue)
+        # what was drawn on the face hides what is behind it
+        matte = None if clear is None else torch.where((picture != clear[:, :3]).any(1, keepdim=True), 1.0, clear[:, 3:])
+        self._refine(picture, posed)
+        return picture if matte is None else torch.cat([picture, matte], 1)
+
+    def _posed(self, pose: torch.Tensor, dynamics: torch.Tensor, vergence: torch.Tensor | None) -> Posed:
         head = self.head.pose(pose)
-        shape = self.vertices(dynamics)  # (B, 478, 3)
+        shape = self.vertices(dynamics)
         if vergence is not None:
             shape = shape + vergence[:, None, None] * self.inwards
         moved = (shape - self.photo_shape)[:, : top.N_SKIN]
-        clear = None
-        if ground is None:
-            clear = self.person(moved, dynamics, head, self.size)
-            picture = clear[:, :3].contiguous()
-        else:
-            picture = self.person.draw(self.plate if isinstance(ground, str) else ground, moved, dynamics, head)
-        flat = self.on_picture(shape, head) * k  # (B, 478, 2) pixels
-        to_rest = torch.linalg.inv(self.head.plane_maps(self.rest_rotation, head)) / k  # (B, 2, 2)
-        self.eyes.draw(picture, flat, to_rest, self._iris_shift(shape))
-        self.mouth.draw(picture, flat, shape, head, tongue)
-        # what was drawn on the face hides what is behind it
-        matte = None if clear is None else torch.where((picture != clear[:, :3]).any(1, keepdim=True), 1.0, clear[:, 3:])
+        return Posed(head, shape, moved, self.on_picture(shape, head) * (self.size / SIZE))
+
+    def _draw_openings(self, picture: torch.Tensor, posed: Posed, tongue: torch.Tensor | None) -> None:
+        """Eyes and mouth, into picture (B, 3, S, S)."""
+        to_rest = torch.linalg.inv(self.head.plane_maps(self.rest_rotation, posed.head)) / (self.size / SIZE)  # (B, 2, 2)
+        self.eyes.draw(picture, posed.flat, to_rest, self._iris_shift(posed.shape))
+        self.mouth.draw(picture, posed.flat, posed.shape, posed.head, tongue)
+
+    def _refine(self, picture: torch.Tensor, posed: Posed) -> None:
         if self.refiner is not None:
-            self.refiner(picture, flat, shape, head, self.head.scale * k)
-        return picture if matte is None else torch.cat([picture, matte], 1)
+            self.refiner(picture, posed.flat, posed.shape, posed.head, self.head.scale * self.size / SIZE)
+
+    def _painted(self, ground: np.ndarray, moments: Moments) -> np.ndarray:
+        """`forward` of one frame on the CPU, over a ground (S, S, 3) uint8 -> (S, S, 3) uint8: painted in bytes, but for a square
+        around eyes and mouth."""
+        posed, size = self._posed(moments.pose, moments.dynamics, moments.vergence), self.size
+        front = self.person.face(posed.moved, moments.dynamics, posed.head, size)
+        flow, near = self.person.flow(posed.moved, posed.head)
+        out = self.painter.paint(ground, front, flow, near, posed.head, self.head.border is None)
+        marks = posed.flat[0].index_select(0, self.openings)
+        room = _ROOM * self.head.scale * size / SIZE * float(posed.head.zoom) + 8
+        low, high = marks.amin(0) - room, marks.amax(0) + room
+        side = min(size, int((high - low).max()) + 1)
+        x0, y0 = ((low + high - side) / 2).round().clamp_(0, size - side).int().tolist()
+        square = out[y0 : y0 + side, x0 : x0 + side]
+        picture = torch.from_numpy(np.ascontiguousarray(square.transpose(2, 0, 1))).float().mul_(1 / 255)[None]
+        posed = posed.seen_from(x0, y0, size / SIZE)
+        self._draw_openings(picture, posed, moments.tongue)
+        self._refine(picture, posed)
+        square[:] = to_bytes(picture)[0].numpy()
+        return out
 
     def on_picture(self, shape: torch.Tensor, head: HeadPose) -> torch.Tensor:
         """Canonical vertices (B, 478, 3) -> (B, 478, 2) crop pixels of the picture."""
@@ -164,8 +228,20 @@ class FaceDecoder(torch.nn.Module):
         "yuv420p" (B, size * 3 // 2, size), see `colour.to_yuv420`. Raises ValueError for transparent or odd yuv420p."""
         if pixels == "yuv420p" and (ground is None or self.size % 2):
             raise ValueError("yuv420p has no transparency, and needs an even size")
-        for block in self.finished(track, batch, ground, to_yuv420 if pixels == "yuv420p" else to_bytes):
-            yield block.cpu().numpy()
+        yuv = pixels == "yuv420p"
+        if self.device.type != "cpu" or ground is None:
+            for block in self.finished(track, batch, ground, to_yuv420 if yuv else to_bytes):
+                yield block.cpu().numpy()
+            return
+        still = self.painter.plate if isinstance(ground, str) else to_bytes(ground)[0].numpy()
+
+        @torch.inference_mode()
+        def paint(part: MotionTrack) -> np.ndarray:
+            picture = self._painted(still, self._moments(part))
+            return bytes_to_yuv420(picture) if yuv else picture
+
+        for parts in self._parts(track, batch, 1):
+            yield np.stack(self.workers.map(paint, parts))
 
     def pictures(self, track: MotionTrack, batch: int = 8, ground: Ground = "plate") -> Iterator[torch.Tensor]:
         """`forward` over a whole track, at most `batch` frames at a time; memory does not grow with the track."""
@@ -177,22 +253,31 @@ class FaceDecoder(torch.nn.Module):
     ) -> Iterator[torch.Tensor]:
         """finish(`forward`) over a whole track. finish: (B, C, size, size) -> (B, ...), for any B. On the CPU frames are computed
         one by one (`workers`), so that they are the same bit for bit in any batch and on any number of threads."""
+
+        @torch.inference_mode()
+        def some(part: MotionTrack) -> torch.Tensor:
+            m = self._moments(part)
+            return finish(self.forward(m.pose, m.dynamics, ground, m.tongue, m.vergence))
+
+        for parts in self._parts(track, batch, 1 if self.device.type == "cpu" else batch):
+            blocks = self.workers.map(some, parts)
+            yield torch.cat(blocks) if len(blocks) > 1 else blocks[0]
+
+    def _parts(self, track: MotionTrack, batch: int, step: int) -> Iterator[list[MotionTrack]]:
+        """Batches of a track, each in parts of `step` frames. Raises ValueError for the motion of another basis."""
         if track.dynamics.shape[1] != len(self.directions):
             raise ValueError(
                 f"the motion has {track.dynamics.shape[1]} dynamics, this model {len(self.directions)}; generate it again"
             )
-
-        @torch.inference_mode()
-        def some(part: MotionTrack) -> torch.Tensor:
-            pose, dynamics, tongue, vergence = (
-                None if values is None else torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self.device)
-                for values in (part.pose, part.dynamics, part.tongue, part.vergence)
-            )
-            assert pose is not None and dynamics is not None
-            return finish(self.forward(pose, dynamics, ground, tongue, vergence))
-
-        step = 1 if self.device.type == "cpu" else batch
         for start in range(0, len(track), batch):
             end = min(start + batch, len(track))
-            blocks = self.workers.map(some, [track.select(slice(i, min(i + step, end))) for i in range(start, end, step)])
-            yield torch.cat(blocks) if len(blocks) > 1 else blocks[0]
+            yield [track.select(slice(i, min(i + step, end))) for i in range(start, end, step)]
+
+    def _moments(self, part: MotionTrack) -> Moments:
+        values = (part.pose, part.dynamics, part.tongue, part.vergence)
+        pose, dynamics, *rest = (None if v is None else self._tensor(v) for v in values)
+        assert pose is not None and dynamics is not None
+        return Moments(pose, dynamics, *rest)
+
+    def _tensor(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(self.device)

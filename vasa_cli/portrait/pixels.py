@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
+import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +23,9 @@ _ROWS = 256  # converted at a time
 # Rasters. Pillow also reads EPS and WMF, for which it starts other programs, and formats that only hold other files.
 READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "HEIF", "JPEG2000", "MPO", "PPM", "TGA", "ICO",
             "PSD", "PCX", "SGI", "QOI", "DDS", "SUN")  # fmt: skip
+# What Pillow's readers raise on damaged files, found by fuzzing: besides what they mean to, whatever their arithmetic meets.
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, TypeError, AttributeError, AssertionError, RuntimeError, ArithmeticError,
+            LookupError, MemoryError, struct.error, zlib.error)  # fmt: skip
 _pillow_limit = threading.Lock()
 BACKDROP = 128  # grey under transparent photos: neither black hair nor white shirts melt into it
 
@@ -36,6 +42,20 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
 
 
 @contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warnings and log lines about damage off the user's screen: the error says it in one line."""
+    logger = logging.getLogger("PIL")
+    silent = logging.NullHandler()
+    logger.addHandler(silent)  # without any handler Python would print them itself
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeHandler(silent)
+
+
+@contextlib.contextmanager
 def _open(path: Path) -> Iterator[Image.Image]:
     """The picture, its size checked before anything is decoded. Pillow's own limit, a global, which first only warns, is ours
     meanwhile: it also guards the tiles and pictures within."""
@@ -43,7 +63,7 @@ def _open(path: Path) -> Iterator[Image.Image]:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             with Image.open(path, formats=[name for name in READABLE if _known(name)]) as raw:
-                check_pixels(str(path), raw.width, raw.height)
+                check_pixels(str(path), raw.width, raw.height, path.stat().st_size)
                 Image.MAX_IMAGE_PIXELS = max_pixels() // 2 + 1  # it refuses what is twice as large
                 yield raw
         finally:
@@ -77,8 +97,7 @@ def read_photo(path: Path, least: int = MIN_SIDE) -> np.ndarray:
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the photo file is empty; export or download it again")
     try:
-        with warnings.catch_warnings(), _open(path) as raw:
-            warnings.simplefilter("ignore")
+        with _quiet(), _open(path) as raw:
             image = ImageOps.exif_transpose(raw)
             if image.mode in ("F", "I") or image.mode.startswith("I;16"):
                 image = _to_eight_bit(image)
@@ -89,7 +108,7 @@ def read_photo(path: Path, least: int = MIN_SIDE) -> np.ndarray:
         raise InputError(f"{path}: more than {max_pixels() / 1e6:g} megapixels within; scale it, or raise --max-pixels") from e
     except UnidentifiedImageError as e:
         raise InputError(f"{path}: not a picture that Pillow can read; give a JPEG, PNG or WebP photo") from e
-    except (OSError, SyntaxError, ValueError, EOFError) as e:
+    except _DAMAGED as e:
         raise InputError(f"{path}: the picture is damaged ({e}); export or download it again") from e
     if min(rgb.shape[:2]) < least:
         raise InputError(
