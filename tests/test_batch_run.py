@@ -19,7 +19,8 @@ from conftest import ROOT, Vasa, assert_fails_well
 
 from vasa_cli import pipeline
 from vasa_cli.batch.claim import claim_path, claimed, sweep
-from vasa_cli.batch.job import Job, Outcome
+from vasa_cli.batch.done import same_as_receipt
+from vasa_cli.batch.job import Hashes, Job, Outcome
 from vasa_cli.batch.journal import Journal
 from vasa_cli.batch.manifest import Shared, read_manifest
 from vasa_cli.batch.perform import Workshop, perform
@@ -270,6 +271,13 @@ def test_an_interrupt_drops_the_job_and_resume_goes_on(environment: dict[str, st
     Path(f"{manifest}.journal.jsonl").unlink()  # the receipts alone say the same
     again = vasa("batch", manifest, *SMOKE, "--resume", "--json")
     assert json.loads(again.stdout)["counts"]["skipped"] == 3, again.stderr
+    jobs = read_manifest(str(manifest), Shared(weights="smoke"))
+    assert all(same_as_receipt(job, Hashes()) for job in jobs)
+    for shared in (Shared(weights="smoke", seed=5), Shared(), Shared(weights="smoke", provenance=False)):  # something changed
+        assert not any(same_as_receipt(job, Hashes()) for job in read_manifest(str(manifest), shared))
+    video = jobs[0].output
+    video.write_bytes(video.read_bytes()[:-1] + b"?")  # damaged
+    assert [same_as_receipt(job, Hashes()) for job in jobs] == [False, True, True]
     Path(f"{manifest}.journal.jsonl").unlink()
     assert_fails_well(
         vasa("batch", manifest, *SMOKE, "--resume", "--seed", 5), 2, "exists already"

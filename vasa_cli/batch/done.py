@@ -47,7 +47,18 @@ def same_as_receipt(job: Job, hashes: Hashes) -> bool:
         return False
     if request.motion.device not in ("auto", recorded.motion.device):
         return False
-    return bool(plain(_comparable(request, style), hashes) == plain(_comparable(recorded, style), hashes))
+    if plain(_comparable(request, style), hashes) != plain(_comparable(recorded, style), hashes):
+        return False
+    return data.get("file_hash") in (None, _bytes_of(job))  # the receipt is of this very file, whole
+
+
+def _bytes_of(job: Job) -> str:
+    from vasa_cli.video.framehash import file_hash
+
+    try:
+        return file_hash(job.output)
+    except OSError:
+        return ""
 
 
 def _comparable(request: RenderRequest, style: str | None) -> RenderRequest:

@@ -202,7 +202,11 @@ def _render(row: Row, folder: Path, output: Path, motion: MotionOptions, shared:
         face=row.face,
         crop=_crop(row.crop),
         picture=picture_options(
-            row.fit, row.size, parse_background(row.background, folder), refine, row.disclosure_label,
+            row.fit,
+            row.size,
+            parse_background(row.background, folder),
+            refine,
+            row.disclosure_label,
             folder / row.disclosure_font if row.disclosure_font else None,
         ),
         dtype=check_dtype(row.dtype or shared.dtype),
