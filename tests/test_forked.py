@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vasa_cli import forked
 from vasa_cli.errors import DeviceError
 from vasa_cli.forked import DEPTH, ForkedMap, can_fork
 
@@ -99,6 +100,17 @@ def test_a_killed_worker_is_named() -> None:
 
     with pool(work) as mapped, pytest.raises(DeviceError, match=r"killed \(signal 9\).*--threads 1"):
         list(mapped(range(50)))
+
+
+def test_a_worker_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forked, "PATIENCE", 0.2)
+
+    def work(item: int) -> np.ndarray:
+        time.sleep(60 if item == 1 else 0)
+        return np.zeros(1, np.uint8)
+
+    with pool(work) as mapped, pytest.raises(DeviceError, match="does not answer"):
+        list(mapped(range(5)))
 
 
 def test_leaving_early_ends_them() -> None:

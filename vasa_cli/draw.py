@@ -6,6 +6,7 @@ them to ffmpeg in order. Everything between them is bounded: memory depends on t
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -78,8 +79,11 @@ def draw(
 def drawers(
     picture: Picture, count: int, *, processes: bool | None = None
 ) -> ForkedMap[MotionTrack] | OrderedMap[FaceDecoder, MotionTrack, np.ndarray]:
-    """What draws `count` blocks of motion side by side: processes where there can be any and one is not enough, else threads."""
-    if count > 1 and (can_fork() if processes is None else processes) and picture.device == "cpu":
+    """What draws `count` blocks of motion side by side: processes where there can be any and one is not enough, else threads (as
+    in a program that calls this from a thread of its own: who knows what the others hold at that moment)."""
+    if processes is None:
+        processes = can_fork() and threading.current_thread() is threading.main_thread()
+    if processes and count > 1 and picture.device == "cpu":
         import torch
 
         def one(part: MotionTrack) -> np.ndarray:

@@ -28,6 +28,7 @@ from vasa_cli.errors import DeviceError
 T = TypeVar("T")
 
 DEPTH = 3  # items that a worker is given before its first result is taken: it always has the next one at hand
+PATIENCE = 300.0  # seconds that one block may take
 _TASK = struct.Struct("<QI")  # bytes that follow, place in the shared memory
 _DONE = struct.Struct("<BdI4Q")  # whether it went well, seconds of work, dimensions or length of the message, shape
 
@@ -86,8 +87,8 @@ class ForkedMap(Generic[T]):
             yield self._take(taken)
             taken += 1
 
-    def _ready(self, worker: int) -> bool:
-        return bool(select.select([self._links[worker]], [], [], 0)[0])
+    def _ready(self, worker: int, seconds: float = 0.0) -> bool:
+        return bool(select.select([self._links[worker]], [], [], seconds)[0])
 
     def _send(self, worker: int, data: bytes) -> None:
         try:
@@ -98,6 +99,8 @@ class ForkedMap(Generic[T]):
     def _take(self, number: int) -> np.ndarray:
         """The result of the item of this number."""
         worker, place = number % self._count, number % (self._count * DEPTH)
+        if not self._ready(worker, PATIENCE):
+            raise DeviceError("a drawing process does not answer; use --threads 1")
         head = _read(self._links[worker], _DONE.size)
         if head is None:
             raise self._gone(worker)
