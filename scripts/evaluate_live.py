@@ -50,7 +50,7 @@ def live_motion(
 def section(recordings: Sequence[Recording], encoder: SpeechEncoder, both: rows.Judges, seeds: Sequence[int]) -> rows.Scores:
     """All ways on one set of clips."""
     basis, generator = DynamicsBasis.load(), rows.Generator.load("default")
-    anticipated = [simulate_ahead(encoder, r.samples)[: len(r.features)] for r in recordings]
+    anticipated = [simulate_ahead(encoder, r.samples, heard=1)[: len(r.features)] for r in recordings]
     out: rows.Scores = {}
 
     def add(name: str, motions: list[rows.Motion], real: bool = False) -> None:

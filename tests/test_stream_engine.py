@@ -55,6 +55,11 @@ def test_pieces_of_any_size_give_every_frame_once(make: Make) -> None:
     assert frames.shape == (31, 384, 256) and frames.dtype == np.uint8
     assert len({frame.tobytes() for frame in frames}) > 25  # they move
     assert late <= 1 + engine.delay * 25 + 900 / FRAME  # and none waits longer than was said
+    again, _ = make()
+    again.hear(samples)
+    at_once = np.concatenate([*again.draw(), *again.finish()])
+    again.close()
+    assert np.array_equal(frames, at_once)  # how the sound came makes no difference
 
 
 def test_frames_that_are_passed_over_count(make: Make) -> None:

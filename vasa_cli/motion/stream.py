@@ -73,6 +73,16 @@ class MotionStream:
     def finished(self) -> bool:
         return self.windows.finished
 
+    @property
+    def heard(self) -> int:
+        """Frames of speech so far."""
+        return self.features.end
+
+    @property
+    def needs(self) -> int:
+        """Further frames of speech that complete the next block."""
+        return self.windows.needs
+
     def push(self, features: np.ndarray, ahead: np.ndarray | None = None) -> None:
         """(n, F) further frames; ahead (m, F), live only: what is anticipated of the frames behind them, until the next call."""
         self._ahead = self._ahead[:0] if ahead is None or self.online is None else np.asarray(ahead, np.float32)

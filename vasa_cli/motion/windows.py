@@ -148,13 +148,16 @@ class WindowStream:
         self._ahead = self._ahead[:0] if ahead is None else ahead
 
     @property
+    def needs(self) -> int:
+        """Frames of speech that are lacking for the next window."""
+        # of a recording, one frame more than the window holds: the last window is known as such, and settled whole
+        size = self.size + 1 if self.online is None else self.online.hop + self.online.look
+        return max(0, self.start + size - self.speech.end)
+
+    @property
     def ready(self) -> bool:
         """Whether enough was heard for the next window."""
-        if self.finished:
-            return self.final < self.speech.end
-        # of a recording, one frame more than the window holds: the last window is known as such, and settled whole
-        need = self.size + 1 if self.online is None else self.online.hop + self.online.look
-        return self.speech.end >= self.start + need
+        return self.final < self.speech.end if self.finished else self.needs == 0
 
     @torch.inference_mode()
     def run(self, asked: np.ndarray) -> None:

@@ -100,21 +100,24 @@ class FaceEngine:
 
     def hear(self, samples: np.ndarray) -> None:
         self._unheard.append(samples)
-        count = sum(map(len, self._unheard))
-        if (self._features.heard - ROW_SAMPLES) // FRAME == (self._features.heard + count - ROW_SAMPLES) // FRAME:
-            return  # no further row would be final: listening to every piece costs more
-        self._listen()
 
-    def _listen(self) -> None:
+    def _motion(self) -> Iterator[MotionTrack]:
+        """Blocks of motion that the sound so far allows. It is heard up to one row's end after the other, so that what is
+        anticipated, and with it every frame, does not depend on the pieces in which the sound came."""
         import numpy as np
 
-        rows = self._features.push(np.concatenate(self._unheard))
-        self._unheard.clear()
-        if len(rows):
-            self.motion.push(rows, self._features.ahead())
+        sound, at = np.concatenate([np.zeros(0, np.float32), *self._unheard]), 0
+        while (count := FRAME * self.motion.heard + ROW_SAMPLES - self._features.heard) <= len(sound) - at:
+            due = self.motion.needs == 1
+            rows = self._features.push(sound[at : at + count])
+            at += count
+            self._unheard = [sound[at:]]
+            self.motion.push(rows, self._features.ahead() if due else None)
+            yield from self.motion.take(self._controls.curves)
+        self._unheard = [sound[at:]]
 
     def draw(self) -> Iterator[np.ndarray]:
-        yield from self._begin(self.motion.take(self._controls.curves))
+        yield from self._begin(self._motion())
         while self._drawing and self._drawing[0].done():
             yield self._drawing.popleft().result()
 
@@ -123,7 +126,7 @@ class FaceEngine:
             yield self._drawing.popleft().result()
 
     def skip(self, frames: int) -> int:
-        self._ready.extend(self.motion.take(self._controls.curves))
+        self._ready.extend(self._motion())
         left = frames
         while left and self._ready:
             track = self._ready.popleft()
@@ -133,11 +136,11 @@ class FaceEngine:
         return frames - left
 
     def finish(self) -> Iterator[np.ndarray]:
-        if self._unheard:
-            self._listen()
-        rows = self._features.finish()
-        if len(rows):
-            self.motion.push(rows)
+        import numpy as np
+
+        yield from self._begin(self._motion())
+        rows = [self._features.push(np.concatenate(self._unheard)), self._features.finish()]
+        self.motion.push(np.concatenate(rows))
         yield from self._begin(self.motion.finish(self._controls.curves))
         yield from self.flush()
 
