@@ -4,8 +4,8 @@
 
 parts: commands (start, encode, whole renders by threads and size), stages (each alone; shares), floors (still photo encoded,
 thin-plate warp; published figures), latency (cold, warm, through pipes), memory (10 s to 10 min); and, only when named: hour
-(memory at 60 min; many minutes), cuda (on a graphics card). With --write each part replaces its own lines under "Speed" in
-docs/results.md.
+(memory at 60 min; about five minutes), stream (ten minutes live, in ten minutes), cuda (on a graphics card). With --write each
+part replaces its own lines under "Speed" in docs/results.md.
 Nothing else should run on the machine: the load before the run is written down with the numbers.
 """
 
@@ -26,6 +26,7 @@ import bench_floors
 import bench_latency
 import bench_memory
 import bench_render
+import bench_stream
 from bench_common import ROOT, Bench
 from results import RESULTS, write_section
 
@@ -36,6 +37,7 @@ PARTS: dict[str, tuple[str, Callable[[Bench], str]]] = {
     "latency": ("The first frame, and every frame live", bench_latency.latency),
     "memory": ("Memory by length", bench_memory.memory),
     "hour": ("Memory at 60 minutes", bench_memory.hour),
+    "stream": ("Ten minutes live", bench_stream.stream),
     "cuda": ("On a graphics card", bench_cuda.cuda),
 }
 STANDARD = ("commands", "stages", "floors", "latency", "memory")

@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import bench_common  # noqa: E402
 import bench_floors  # noqa: E402
 import bench_latency  # noqa: E402
+import bench_stream  # noqa: E402
 import benchmark  # noqa: E402
 
 
@@ -70,6 +71,17 @@ def test_video_frames_in_fragments_are_counted(tmp_path: Path) -> None:
         times = bench_latency.frame_times(f)
     assert len(times) == 30
     assert times == sorted(times)
+
+
+def test_where_tracks_end(tmp_path: Path) -> None:
+    from vasa_cli.video.ffmpeg import find_ffmpeg
+
+    path = tmp_path / "a.mp4"
+    sources = ["-f", "lavfi", "-i", "testsrc=s=64x64:r=25:d=1.2", "-f", "lavfi", "-i", "sine=r=48000:d=1.6"]
+    subprocess.run([find_ffmpeg(), "-v", "error", *sources, "-c:v", "libx264", "-c:a", "aac", path], check=True)
+    frames, shown = bench_stream.track(path, "v:0")
+    assert (frames, float(shown)) == (30, pytest.approx(1.2))
+    assert float(bench_stream.track(path, "a:0")[1]) == pytest.approx(1.6, abs=0.022)  # whole AAC frames
 
 
 def test_the_thin_plate_floor_warps() -> None:
