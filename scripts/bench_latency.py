@@ -72,13 +72,10 @@ def warm(bench: Bench) -> list[list[object]]:
     from vasa_cli.device import reuse_memory
     from vasa_cli.pipeline import MotionOptions, steady
     from vasa_cli.progress import Reporter
-    from vasa_cli.requests import EncodeRequest
-    from vasa_cli.runtime import Models
     from vasa_cli.speech.audio import load_speech
     from vasa_cli.stream.control import LiveControls
     from vasa_cli.stream.run import StreamRequest, open_face_engine
 
-    assert EncodeRequest and Models  # one import place
     reuse_memory()
     samples = np.tile(load_speech(bench.speech(4.0)).samples, 3)
     firsts: list[float] = []

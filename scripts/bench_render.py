@@ -81,7 +81,8 @@ def stages(bench: Bench) -> str:
     inside = max(detail, key=lambda p: p[1], default=("", 0.0))
     of = f", in it “{inside[0]}” ({100 * inside[1] / total:.0f} %)" if inside[1] and first[0] == "decoder" else ""
     shares = [f"{name} ({100 * taken / total:.0f} %)" for name, taken in (first, second)]
-    return f"{table(head, rows)}\n\nNext to speed up: {shares[0]}{of}; then {shares[1]}."
+    more = "" if bench.quick else f" The learned refiner, where it is asked for, adds {refined(bench):.1f} ms."
+    return f"{table(head, rows)}\n\nNext to speed up: {shares[0]}{of}; then {shares[1]}.{more}"
 
 
 def _stages(bench: Bench, seconds: float) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
@@ -130,7 +131,7 @@ def _stages(bench: Bench, seconds: float) -> tuple[list[tuple[str, float]], list
     found = [("speech features", median_of(1, lambda: sorted(b[0] for b in book)[len(book) // 2])),
              ("motion", median_of(1, lambda: sorted(b[1] for b in book)[len(book) // 2])), ("decoder", drawn),
              ("H.264, AAC, mux", written - hashed), ("hash of the decoded frames", hashed)]  # fmt: skip
-    detail = decoder_parts(picture.decoder, track, picture.batch) if device == "cpu" else []
+    detail = decoder_parts(picture.decoder, track, picture.batch, picture.pixels) if device == "cpu" else []
     scale = drawn / max(sum(t for _, t in detail), 1e-9)
     return found, [(name, t * scale) for name, t in detail]
 
