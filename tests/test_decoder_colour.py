@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from vasa_cli.decoder.colour import bytes_to_yuv420, to_bytes, to_yuv420
 from vasa_cli.decoder.render import FaceDecoder
 from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.track import MotionTrack
-from vasa_cli.portrait.latent import SIZE
+from vasa_cli.portrait.latent import SIZE, FaceLatent
 
 
 def smooth(height: int, width: int) -> torch.Tensor:
@@ -107,3 +108,15 @@ def test_a_face_far_aside_is_painted_all_the_same(decoder: FaceDecoder, basis: D
     painted = np.concatenate(list(decoder.frames(track, 3))).astype(int)
     drawn = np.concatenate([to_bytes(p).numpy() for p in decoder.pictures(track, 3)]).astype(int)
     assert np.abs(painted - drawn).mean((1, 2, 3)).max() < 0.4
+
+
+def test_without_opencv_torch_draws(
+    decoder: FaceDecoder, latent: FaceLatent, lively: MotionTrack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that only draws what was encoded elsewhere needs no OpenCV."""
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.delitem(sys.modules, "vasa_cli.decoder.painter", raising=False)
+    plain = FaceDecoder(latent)
+    assert plain.painter is None and decoder.painter is not None
+    a, b = (np.concatenate(list(d.frames(lively, 2, pixels="yuv420p"))).astype(int) for d in (plain, decoder))
+    assert a.shape == b.shape and np.abs(a - b).mean() < 0.4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from vasa_cli.decoder.eye_layer import EyeLayer
 from vasa_cli.decoder.gaps import Apertures
 from vasa_cli.decoder.geometry import HeadModel, HeadPose
 from vasa_cli.decoder.mouth_layer import MouthLayer
-from vasa_cli.decoder.painter import Painter
 from vasa_cli.decoder.person import PersonLayer
 from vasa_cli.decoder.refiner import Refiner
 from vasa_cli.decoder.workers import Workers
@@ -24,6 +23,9 @@ from vasa_cli.motion.basis import DynamicsBasis
 from vasa_cli.motion.track import MotionTrack
 from vasa_cli.portrait import topology as top
 from vasa_cli.portrait.latent import SIZE, FaceLatent
+
+if TYPE_CHECKING:
+    from vasa_cli.decoder.painter import Painter
 
 _TYPICAL = 200  # expressions that say how skin moves
 _ROOM = 0.4  # IOD around the landmarks of eyes and mouth within which anything of them is drawn
@@ -57,6 +59,16 @@ class Posed:
         off = self.flat.new_tensor([x / k, y / k, 0.0])
         head = replace(self.head, translation=self.head.translation - off, anchor=self.head.anchor - off[:2])
         return replace(self, head=head, flat=self.flat - k * off[:2])
+
+
+def _painter(face: FaceLatent, plate: torch.Tensor) -> Painter | None:
+    """None where OpenCV cannot be imported: who draws faces that were encoded elsewhere needs none. torch then draws it all, a
+    level of rounding apart and slower."""
+    try:
+        from vasa_cli.decoder.painter import Painter
+    except ImportError:
+        return None
+    return Painter(face, to_bytes(plate)[0].numpy())
 
 
 class FaceDecoder(torch.nn.Module):
@@ -115,7 +127,7 @@ class FaceDecoder(torch.nn.Module):
         if size != plate.shape[-1]:
             plate = F.interpolate(plate, size=(size, size), mode="bicubic", align_corners=False).clamp(0, 1)
         self.register_buffer("plate", plate)
-        self.painter = Painter(face, to_bytes(plate)[0].numpy())
+        self.painter = _painter(face, plate) if torch.device(device).type == "cpu" else None
         self.to(device)
         self.device = torch.device(device)
         self.workers = Workers()
@@ -195,6 +207,7 @@ class FaceDecoder(torch.nn.Module):
         posed, size = self._posed(moments.pose, moments.dynamics, moments.vergence), self.size
         front = self.person.face(posed.moved, moments.dynamics, posed.head, size)
         flow, near = self.person.flow(posed.moved, posed.head)
+        assert self.painter is not None
         out = self.painter.paint(ground, front, flow, near, posed.head, self.head.border is None)
         marks = posed.flat[0].index_select(0, self.openings)
         room = _ROOM * self.head.scale * size / SIZE * float(posed.head.zoom) + 8
@@ -229,7 +242,7 @@ class FaceDecoder(torch.nn.Module):
         if pixels == "yuv420p" and (ground is None or self.size % 2):
             raise ValueError("yuv420p has no transparency, and needs an even size")
         yuv = pixels == "yuv420p"
-        if self.device.type != "cpu" or ground is None:
+        if self.painter is None or ground is None:
             for block in self.finished(track, batch, ground, to_yuv420 if yuv else to_bytes):
                 yield block.cpu().numpy()
             return
