@@ -47,7 +47,7 @@ def kill_at(process: subprocess.Popen[str], journal: Path, goal: int, more: floa
 def disturbed(words: list[str], env: dict[str, str], journal: Path, args: argparse.Namespace) -> int:
     """Run to the end with `args.kills` kills in between; how many there were."""
     dice, killed = random.Random(args.seed), 0
-    marks = sorted(dice.uniform(0, args.count * 0.95) for _ in range(args.kills))
+    marks = sorted(dice.uniform(0, args.count * 0.8) for _ in range(args.kills))
     for mark in marks:
         process = subprocess.Popen([*words, "--quiet"], env=env, stdout=subprocess.DEVNULL, text=True)
         # a moment anywhere: while it starts, reads the manifest, sweeps, encodes the photo, draws, writes
@@ -79,7 +79,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--workers", type=int, default=1, help="--jobs of the batch")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--spread", type=float, default=2.0, help="seconds, at most, between a job's end and the kill")
+    parser.add_argument("--spread", type=float, help="seconds, at most, between a job's end and the kill")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seconds", type=float, default=0.12, help="of speech a job")
     parser.add_argument("--portrait", type=Path, help="photo or face file; default: scikit-image's astronaut")
@@ -95,6 +95,8 @@ def main() -> int:
         quiet_run = tools.command(manifest, folder / "quiet", "--journal", folder / "quiet.journal", *plain)
         tools.run(quiet_run, tools.environment(folder / "cache1"))
         undisturbed, start = time.perf_counter() - start, time.perf_counter()
+        if args.spread is None:
+            args.spread = min(2.0, undisturbed / (2 * args.kills + 2))
         words = tools.command(manifest, folder / "killed", "--journal", folder / "killed.journal", "--resume", *plain)
         kills = disturbed(words, tools.environment(folder / "cache2"), folder / "killed.journal", args)
         seconds = time.perf_counter() - start

@@ -54,6 +54,7 @@ def claimed(target: Path) -> Iterator[Claim]:
         claim.left = clear(target, lock.text)
         yield claim
     finally:
+        clear(target, lock.text)  # the dead one's ffmpeg may just have been starting, and made its part file after we looked
         lock.release()
 
 

@@ -128,8 +128,7 @@ class Pool:
 
     def _replace(self, worker: _Worker, task: Task, error: str, *, transient: bool) -> Outcome:
         worker.end()
-        self._workers.remove(worker)
-        sweep(task.job.output)
+        self._workers.remove(worker)  # what it left is removed by the next attempt, or at the batch's end
         job = task.job
         return Outcome(
             job.id, "failed", str(job.output), job.task, error=error, exit_code=6 if transient else 1, attempts=task.attempt,

@@ -136,8 +136,6 @@ def run_batch(
     journal, show, executor = journal or Journal(None), show or Show(), executor or Here()
     planned = plan(jobs, journal, resume=resume, retry_failed=retry_failed)
     journal.begin(len(jobs))
-    if resume or retry_failed:
-        journal.sweep()
     outcomes = {outcome.id: outcome for outcome in (*planned.skipped, *planned.left)}
     show.begin(len(planned.todo), len(planned.skipped))
     for outcome in planned.skipped:
