@@ -55,6 +55,7 @@ class ForkedMap(Generic[T]):
         self._pids: list[int] = []
         self._memory: mmap.mmap | None = None
         self.seconds = 0.0
+        self._sent = self._taken = 0
 
     def __enter__(self) -> ForkedMap[T]:
         self._memory = mmap.mmap(-1, self._size * self._count * DEPTH)  # shared, and only what is touched is taken
@@ -75,17 +76,43 @@ class ForkedMap(Generic[T]):
         return self
 
     def __call__(self, items: Iterable[T]) -> Iterator[np.ndarray]:
-        sent = taken = 0
         for item in items:
-            data, place = self._pack(item), sent % (self._count * DEPTH)
-            self._send(sent % self._count, _TASK.pack(len(data), place) + data)
-            sent += 1
-            while taken < sent and (sent - taken >= self._count * DEPTH or self._ready(taken % self._count)):
-                yield self._take(taken)
-                taken += 1
-        while taken < sent:
-            yield self._take(taken)
-            taken += 1
+            self.begin(item)
+            while self.in_work and (self.full or self.ready):
+                yield self.take()
+        while self.in_work:
+            yield self.take()
+
+    def begin(self, item: T) -> None:
+        """Give an item to the next worker; not while `full`."""
+        data, place = self._pack(item), self._sent % (self._count * DEPTH)
+        self._send(self._sent % self._count, _TASK.pack(len(data), place) + data)
+        self._sent += 1
+
+    @property
+    def in_work(self) -> int:
+        """Items whose results were not taken."""
+        return self._sent - self._taken
+
+    @property
+    def full(self) -> bool:
+        """A result must be taken before an item can be begun."""
+        return self.in_work >= self._count * DEPTH
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next result can be taken at once."""
+        return self.in_work > 0 and self._ready(self._taken % self._count)
+
+    def any_ready(self, seconds: float) -> bool:
+        """Wait so long at most, until some worker has a result. From any thread."""
+        return bool(select.select(self._links, [], [], seconds)[0])
+
+    def take(self) -> np.ndarray:
+        """The next result, valid until the next is asked for."""
+        out = self._take(self._taken)
+        self._taken += 1
+        return out
 
     def _ready(self, worker: int, seconds: float = 0.0) -> bool:
         return bool(select.select([self._links[worker]], [], [], seconds)[0])
@@ -132,6 +159,7 @@ class ForkedMap(Generic[T]):
         for link in self._links:
             link.close()
         self._pids, self._links = [], []
+        self._sent = self._taken = 0
 
     # ------------------------------------------------------------------------------------------------ in the copies
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from vasa_cli.picture import Picture
     from vasa_cli.speech.features import SpeechEncoder
     from vasa_cli.stream.control import LiveControls
+    from vasa_cli.stream.drawers import Drawers
 
 FPS = Fraction(25)
 FRAME = 640  # samples of 16 kHz
@@ -56,16 +56,14 @@ class Engine(Protocol):
 class FaceEngine:
     """The product's own chain: the same features, windows and decoder as `render`, a few frames at a time.
 
-    Frames are drawn in threads while more sound is heard: on the CPU each for itself, as many at once as there are threads.
+    Frames are drawn (`drawers`) while more sound is heard: on the CPU each for itself, as many at once as there are drawers.
     """
 
     fps = FPS
 
     def __init__(
-        self, speech: SpeechEncoder, motion: MotionStream, picture: Picture, threads: int, controls: LiveControls
+        self, speech: SpeechEncoder, motion: MotionStream, picture: Picture, drawers: Drawers, controls: LiveControls
     ) -> None:
-        import torch
-
         from vasa_cli.speech.stream import FeatureStream
 
         self.size, self.pixels, self.motion = picture.size, picture.pixels, motion
@@ -74,13 +72,18 @@ class FaceEngine:
         self.delay = (ROW_SAMPLES - FRAME) / 16000 + float(frames / FPS)
         self._speech, self._features = speech, FeatureStream(speech)
         self._unheard: list[np.ndarray] = []
-        self._controls, self._picture = controls, picture
+        self._controls = controls
         self._at_once = 1 if picture.device == "cpu" else picture.batch
-        self._most = 2 * threads + 2  # blocks in work; beyond them hearing waits
-        self._pool = ThreadPoolExecutor(threads, "draw", initializer=torch.set_num_threads, initargs=(1,))
+        self._drawers = drawers
         self._ready: deque[MotionTrack] = deque()
-        self._drawing: deque[Future[np.ndarray]] = deque()
-        self.on_drawn: Callable[[], None] = lambda: None
+
+    @property
+    def on_drawn(self) -> Callable[[], None]:
+        return self._drawers.changed
+
+    @on_drawn.setter
+    def on_drawn(self, call: Callable[[], None]) -> None:
+        self._drawers.changed = call
 
     def warm_up(self) -> None:
         """Do everything once with nothing: the first time takes longer, and there is no sound yet that would wait for it."""
@@ -118,12 +121,10 @@ class FaceEngine:
 
     def draw(self) -> Iterator[np.ndarray]:
         yield from self._begin(self._motion())
-        while self._drawing and self._drawing[0].done():
-            yield self._drawing.popleft().result()
+        yield from self._drawers.done()
 
     def flush(self) -> Iterator[np.ndarray]:
-        while self._drawing:
-            yield self._drawing.popleft().result()
+        yield from self._drawers.rest()
 
     def skip(self, frames: int) -> int:
         self._ready.extend(self._motion())
@@ -145,15 +146,14 @@ class FaceEngine:
         yield from self.flush()
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._drawers.close()
 
     def _begin(self, tracks: Iterator[MotionTrack]) -> Iterator[np.ndarray]:
         """Let all frames of these blocks be drawn; -> the oldest ones when too many are in work."""
-        step, picture = self._at_once, self._picture
+        step = self._at_once
         for track in itertools.chain((self._ready.popleft() for _ in range(len(self._ready))), tracks):
             for start in range(0, len(track), step):
-                drawing = self._pool.submit(picture.draw, picture.decoder, track.select(slice(start, start + step)))
-                drawing.add_done_callback(lambda done: self.on_drawn())
-                self._drawing.append(drawing)
-            while len(self._drawing) > self._most:
-                yield self._drawing.popleft().result()
+                while self._drawers.full:
+                    yield self._drawers.take()
+                self._drawers.begin(track.select(slice(start, start + step)))
+            yield from self._drawers.done()

@@ -176,6 +176,7 @@ def open_face_engine(request: StreamRequest, controls: LiveControls, reporter: R
     from vasa_cli.device import drawing, resolve_device
     from vasa_cli.picture import Picture, check_face, soft_note
     from vasa_cli.runtime import Models
+    from vasa_cli.stream.drawers import open_drawers
     from vasa_cli.stream.engine import FaceEngine
     from vasa_cli.video.formats import format_of
 
@@ -184,14 +185,18 @@ def open_face_engine(request: StreamRequest, controls: LiveControls, reporter: R
     check_face(face, request.picture, request.portrait.name)
     if note := soft_note(face, request.picture):
         reporter.note(note)
-    motion = _motion(request, device, reporter)
     pixels = pixels_of(request.container)
     picture = Picture(face, request.picture, format_of(Path("x.mp4")), models, device, request.dtype, pixels)
     for line in picture.notes:
         reporter.note(line)
-    speech = models.speech(request.motion.weights)
-    engine = FaceEngine(speech, motion, picture, drawing(device), controls)  # type: ignore[arg-type]
-    engine.warm_up()
+    hands = open_drawers(picture, drawing(device))  # before all that a copy of this process does not need
+    try:
+        speech, motion = models.speech(request.motion.weights), _motion(request, device, reporter)
+        engine = FaceEngine(speech, motion, picture, hands, controls)  # type: ignore[arg-type]
+        engine.warm_up()
+    except BaseException:
+        hands.close()
+        raise
     return engine
 
 
