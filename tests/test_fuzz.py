@@ -30,11 +30,7 @@ calm = hypothesis.settings(
 )
 
 
-KNOWN = {"manifest": "batch/source.py makes its YAML loader outside its try: control characters are a traceback"}
-FUZZED = [pytest.param(n, marks=pytest.mark.xfail(reason=KNOWN[n], strict=False)) if n in KNOWN else n for n in TARGETS]
-
-
-@pytest.mark.parametrize("name", FUZZED)
+@pytest.mark.parametrize("name", TARGETS)
 def test_damaged_files_are_read_or_refused_in_one_line(name: str, tmp_path: Path) -> None:
     for data in mutations(seeds(name), SHORT, seed=4):
         began = time.process_time()

@@ -80,7 +80,7 @@ def _limited(call: Callable[[], Outcome], job: Job, attempt: int, timeout: float
         timer.cancel()
     if timed_out:
         error = f"took longer than {timeout:g} s (--timeout)"
-        return Outcome(job.id, "failed", str(job.output), job.task, error=error, exit_code=1, attempts=attempt)
+        return Outcome(job.id, "failed", str(job.output), job.task, error=error, exit_code=JobTimeout.exit_code, attempts=attempt)
     return outcome
 
 

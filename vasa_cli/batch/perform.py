@@ -14,7 +14,7 @@ from vasa_cli import pipeline
 from vasa_cli.batch.claim import Claim, claimed
 from vasa_cli.batch.done import same_as_receipt
 from vasa_cli.batch.job import Hashes, Job, Outcome, job_key, output_size
-from vasa_cli.errors import EncoderError, MemoryShortage, VasaError
+from vasa_cli.errors import DeviceError, EncoderError, MemoryShortage, VasaError
 from vasa_cli.files import sha256_file
 from vasa_cli.progress import Reporter
 from vasa_cli.requests import EncodeRequest, GenerateRequest, RenderRequest
@@ -28,7 +28,9 @@ _SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY
 
 
 class JobTimeout(VasaError):
-    """The job took longer than --timeout."""
+    """The job took longer than --timeout: this machine did not manage it."""
+
+    exit_code = DeviceError.exit_code
 
 
 class Workshop:

@@ -15,6 +15,7 @@ from vasa_cli.batch.claim import sweep
 from vasa_cli.batch.job import Outcome
 from vasa_cli.batch.run import Queue, Task
 from vasa_cli.batch.worker import Setup, work
+from vasa_cli.errors import DeviceError
 
 _GRACE = 5.0  # seconds that a worker has to remove its part files when it is told to end
 
@@ -131,7 +132,7 @@ class Pool:
         self._workers.remove(worker)  # what it left is removed by the next attempt, or at the batch's end
         job = task.job
         return Outcome(
-            job.id, "failed", str(job.output), job.task, error=error, exit_code=6 if transient else 1, attempts=task.attempt,
+            job.id, "failed", str(job.output), job.task, error=error, exit_code=DeviceError.exit_code, attempts=task.attempt,
             transient=transient,
         )  # fmt: skip
 

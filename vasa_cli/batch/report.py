@@ -169,11 +169,11 @@ def _poster_of(o: Outcome, job: Job | None) -> bytes | None:
 
 def poster(source: Path, at: float) -> bytes | None:
     """The picture at this second, at most `POSTER` px wide and high, as JPEG."""
-    from vasa_cli.video.ffmpeg import file_url, find_ffmpeg
+    from vasa_cli.video.ffmpeg import file_url, find_ffmpeg, safe_words
 
     try:
         command = [
-            str(find_ffmpeg()), "-v", "error", "-ss", f"{at:.3f}", "-i", file_url(source), "-frames:v", "1",
+            str(find_ffmpeg()), "-v", "error", "-ss", f"{at:.3f}", *safe_words(), "-i", file_url(source), "-frames:v", "1",
             "-vf", f"scale={POSTER}:{POSTER}:force_original_aspect_ratio=decrease", "-q:v", "6", "-f", "mjpeg", "pipe:1",
         ]  # fmt: skip
         made = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS)

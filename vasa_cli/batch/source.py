@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vasa_cli.errors import InputError, UsageError
+from vasa_cli.parsing import compose_yaml, construct_yaml
 
 FORMATS = ("auto", "yaml", "jsonl", "csv")
 LARGEST = 64 << 20  # bytes; a million rows are less
@@ -111,7 +112,7 @@ def _json_line(line: str, number: int, name: str) -> dict[str, Any]:
 
     try:
         row = json.loads(line, object_pairs_hook=once)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise UsageError(f"manifest {name}, line {number}: not valid JSON ({e})") from e
     if not isinstance(row, dict):
         raise UsageError(f"manifest {name}, line {number}: expected an object, found {type(row).__name__}")
@@ -121,23 +122,20 @@ def _json_line(line: str, number: int, name: str) -> dict[str, Any]:
 def _yaml_rows(text: str, name: str) -> list[RawRow]:
     import yaml
 
-    loader = yaml.SafeLoader(text)
     try:
-        node = loader.get_single_node()
+        node = compose_yaml(text)
         if node is None:
             return []
         _check_node(node, name, DEEPEST)
         defaults, jobs = _yaml_parts(node, name)
-        shared = loader.construct_document(defaults) if defaults is not None else {}
-        return [_yaml_row(loader.construct_document(job), job, shared) for job in jobs]
+        shared = construct_yaml(defaults) if defaults is not None else {}
+        return [_yaml_row(construct_yaml(job), job, shared) for job in jobs]
     except yaml.YAMLError as e:
         mark = e.problem_mark if isinstance(e, yaml.MarkedYAMLError) else None
         where = f", line {mark.line + 1}" if mark is not None else ""
         raise UsageError(f"manifest {name}{where}: not valid YAML ({getattr(e, 'problem', None) or 'unreadable'})") from e
     except (ValueError, TypeError, AttributeError) as e:  # PyYAML's own, on dates and numbers that cannot be
         raise UsageError(f"manifest {name}: not valid YAML ({e})") from e
-    finally:
-        loader.dispose()
 
 
 def _yaml_parts(node: Any, name: str) -> tuple[Any, list[Any]]:
