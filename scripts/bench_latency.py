@@ -127,7 +127,7 @@ def streamed(bench: Bench, seconds: float) -> list[list[object]]:
 
     pcm = (np.resize(load_speech(bench.speech(4.0)).samples, round(seconds * RATE)) * 32767).astype("<i2")
     command = [sys.executable, "-m", "vasa_cli", "stream", bench.photo, "--format", "s16le", "--rate", RATE, "-q"]
-    command += ["--weights", bench.weights, "--device", bench.device, "--container", "mp4"]
+    command += ["--weights", bench.weights, "--device", bench.device, "--container", "mp4", "--on-gap", "wait"]
     process = subprocess.Popen(
         [str(word) for word in command], env=environment(bench), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
