@@ -6,26 +6,16 @@ of it depends on them. And a frame fits into the caches of one core, a batch doe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
+from vasa_cli.device import one_thread_each
+
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Operations that this thread calls run in this thread alone."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(count)
 
 
 class Workers:
@@ -39,7 +29,7 @@ class Workers:
         """[work(item) for item in items]. An exception of `work` is raised here."""
         count = torch.get_num_threads()
         if min(count, len(items)) <= 1:
-            with one_thread():
+            with one_thread_each():
                 return [work(item) for item in items]
         try:
             return list(self._threads(count).map(work, items))
