@@ -6,7 +6,6 @@ middle between them, as swscale makes it.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 
@@ -45,7 +44,9 @@ def to_yuv420(picture: torch.Tensor) -> torch.Tensor:
 
 
 def bytes_to_yuv420(picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8, H and W even -> (H * 3 // 2, W) uint8: `to_yuv420` of one picture of bytes, to a level."""
+    """(H, W, 3) uint8, H and W even -> (H * 3 // 2, W) uint8: `to_yuv420` of one picture of bytes, to a level, by OpenCV."""
+    import cv2
+
     h, w = picture.shape[:2]
     if h % 2 or w % 2:
         raise ValueError(f"pictures of {w}x{h} have no 4:2:0 chroma: width and height must be even")
