@@ -16,8 +16,8 @@ from vasa_cli.motion.emotion import lip_gap
 from vasa_cli.motion.generate import generate_motion
 from vasa_cli.motion.model import MotionModel, load_model
 from vasa_cli.motion.rolling import Rolling
-from vasa_cli.motion.stream import MotionStream, joined
-from vasa_cli.motion.track import MotionTrack
+from vasa_cli.motion.stream import MotionStream
+from vasa_cli.motion.track import MotionTrack, joined
 from vasa_cli.motion.windows import Online
 from vasa_cli.speech.audio import load_speech
 from vasa_cli.speech.features import SpeechEncoder

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from vasa_cli.motion.generate import generate_motion
-from vasa_cli.motion.track import MotionTrack
-from vasa_cli.motions import Motion, batches, fitted, from_bytes, joined, spoken, to_bytes
+from vasa_cli.motion.track import MotionTrack, joined
+from vasa_cli.motions import Motion, batches, fitted, from_bytes, spoken, to_bytes
 from vasa_cli.progress import Reporter
 from vasa_cli.requests import MotionOptions
 from vasa_cli.runtime import Clock, Models

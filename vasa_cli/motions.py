@@ -49,6 +49,8 @@ class Motion:
 
     def whole(self, progress: Callable[[int, int], None] = lambda done, total: None) -> MotionTrack:
         """All blocks as one track, with everything that is known of them. progress: called with frames done and all."""
+        from vasa_cli.motion.track import joined
+
         blocks: list[MotionTrack] = []
         for block in self.blocks:
             blocks.append(block)
@@ -59,6 +61,8 @@ class Motion:
 
 def batches(blocks: Iterable[MotionTrack], size: int) -> Iterator[MotionTrack]:
     """The same frames in blocks of exactly `size`, but for the last one."""
+    from vasa_cli.motion.track import joined
+
     kept: list[MotionTrack] = []
     for block in blocks:
         kept.append(block)
@@ -68,17 +72,6 @@ def batches(blocks: Iterable[MotionTrack], size: int) -> Iterator[MotionTrack]:
             kept = [whole.select(slice(size, None))] if len(whole) > size else []
     if kept:
         yield joined(kept)
-
-
-def joined(blocks: list[MotionTrack]) -> MotionTrack:
-    """At least one block, one after the other."""
-    import numpy as np
-
-    if len(blocks) == 1:
-        return blocks[0]
-    names = ("pose", "dynamics", "tongue", "vergence")
-    parts = {name: [getattr(block, name) for block in blocks] for name in names if getattr(blocks[0], name) is not None}
-    return replace(blocks[0], **{name: np.concatenate(part) for name, part in parts.items()})
 
 
 _HEAD = struct.Struct("<IIII")  # frames, dynamics, whether there are tongue and vergence

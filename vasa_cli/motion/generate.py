@@ -10,8 +10,8 @@ from vasa_cli.motion.behaviour.style import MotionStyle
 from vasa_cli.motion.controls import CURVE_COLUMNS, ControlCurves
 from vasa_cli.motion.model import MotionModel
 from vasa_cli.motion.rolling import Rolling
-from vasa_cli.motion.stream import MotionStream, joined
-from vasa_cli.motion.track import MotionTrack
+from vasa_cli.motion.stream import MotionStream
+from vasa_cli.motion.track import MotionTrack, joined
 from vasa_cli.motion.windows import Online
 
 

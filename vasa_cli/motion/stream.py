@@ -190,12 +190,3 @@ def _conditions(curves: ControlCurves) -> np.ndarray:
     """(T, CONTROLS) as the network is asked."""
     gaze, distance = np.radians(curves.gaze).astype(np.float32), np.log(curves.distance)
     return ControlConditions(gaze, distance, curves.emotion).rows()
-
-
-def joined(blocks: list[MotionTrack]) -> MotionTrack:
-    """One track of consecutive blocks, of which there is at least one."""
-    tongues = [b.tongue for b in blocks if b.tongue is not None]
-    return MotionTrack(
-        np.concatenate([b.pose for b in blocks]), np.concatenate([b.dynamics for b in blocks]), blocks[0].fps, blocks[0].seed,
-        hashes=blocks[0].hashes, tongue=np.concatenate(tongues) if len(tongues) == len(blocks) else None,
-    )  # fmt: skip

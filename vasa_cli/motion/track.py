@@ -139,3 +139,11 @@ def _mapping(text: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError(f"expected a mapping, found {type(data).__name__}")
     return data
+
+
+def joined(blocks: list[MotionTrack]) -> MotionTrack:
+    """Consecutive blocks, of which there is at least one, as one track; seed, controls and hashes are the first one's."""
+    if len(blocks) == 1:
+        return blocks[0]
+    names = [name for name in ("pose", "dynamics", *_OPTIONAL) if getattr(blocks[0], name) is not None]
+    return replace(blocks[0], **{name: np.concatenate([getattr(block, name) for block in blocks]) for name in names})

@@ -22,10 +22,7 @@ SERVICE = f"AI-generated video ({TOOL})"  # in MPEG-TS; its provider is SOURCE_T
 MOST_XMP = 1 << 20  # bytes that are read of a packet
 _PNG_HEADER = 8 + 25  # bytes: signature and IHDR
 XMP_BOX = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")
-COMMENT = (
-    f"AI-generated video: a portrait photo animated to a speech recording by {TOOL}; "
-    f"digital source type: {SOURCE_TYPE}"
-)
+COMMENT = f"AI-generated video: a portrait photo animated to a speech recording by {TOOL}; digital source type: {SOURCE_TYPE}"
 
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
