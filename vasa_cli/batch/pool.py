@@ -1,4 +1,8 @@
-"""Jobs on several processes of this machine, each with its models; a process that dies or takes too long is replaced."""
+"""Jobs on several processes of this machine, each with its models; a process that dies or takes too long is replaced.
+
+On Linux they are copies of one process that has imported torch and computed nothing yet: the seconds that takes are spent once,
+not by every worker and every replacement of one.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,15 @@ import signal
 import time
 from collections.abc import Callable, Generator
 from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
 from typing import Any
 
 from vasa_cli.batch.claim import sweep
 from vasa_cli.batch.job import Outcome
 from vasa_cli.batch.run import Queue, Task
-from vasa_cli.batch.worker import Setup, work
+from vasa_cli.batch.worker import PRELOADED, Setup, settings, use_threads, work
 from vasa_cli.errors import DeviceError
+from vasa_cli.forked import can_fork
 
 _GRACE = 5.0  # seconds that a worker has to remove its part files when it is told to end
 
@@ -24,12 +30,14 @@ class _Worker:
     """A process and the task it has."""
 
     def __init__(self, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would share torch's threads and locks
+        context = _context(threads)
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=work, args=(theirs, Setup(threads, os.getpid())), daemon=True)
+        line, self.line = context.Pipe(duplex=False)  # closed by the system when this process dies, however that happens
+        self.process = context.Process(target=work, args=(theirs, Setup(threads, line, settings())), daemon=True)  # type: ignore[attr-defined]
         with _no_interrupts():
             self.process.start()
         theirs.close()
+        line.close()
         self.task: Task | None = None
         self.deadline = float("inf")
         self.last: Any = None
@@ -47,6 +55,7 @@ class _Worker:
             self.process.kill()
             self.process.join()
         self.pipe.close()
+        self.line.close()
 
     def dismiss(self) -> None:
         """It has nothing to do any more."""
@@ -141,6 +150,32 @@ def _cause(code: int | None) -> str:
     if code is None or code >= 0:
         return f"exit {code}"
     return f"signal {-code}" + (", perhaps for want of memory" if -code == signal.SIGKILL else "")
+
+
+def _context(threads: int) -> BaseContext:
+    """How workers are started. Never by a fork of this process, which may hold threads and locks of torch."""
+    if not can_fork():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    with _no_interrupts(), _threads_of_imports(threads):
+        forkserver.ensure_running()  # the first time it starts
+    return context
+
+
+@contextlib.contextmanager
+def _threads_of_imports(count: int) -> Generator[None, None, None]:
+    """A process started inside lets numpy and torch have so many threads from the start, as its copies shall."""
+    before = dict(os.environ)
+    use_threads(count)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextlib.contextmanager

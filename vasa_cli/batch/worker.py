@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-_DEATH_SIGNAL = 1  # prctl(2): PR_SET_PDEATHSIG
+# What a job imports sooner or later; none of them computes, or starts a thread, when imported.
+PRELOADED = (
+    "torch", "cv2", "scipy.ndimage", "scipy.spatial", "soundfile", "vasa_cli.batch.perform", "vasa_cli.decoder.render",
+    "vasa_cli.motion.generate", "vasa_cli.motion.stream", "vasa_cli.portrait.cache", "vasa_cli.portrait.latent",
+    "vasa_cli.record", "vasa_cli.speech.stream", "vasa_cli.video.writer",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Setup:
-    """threads: that may compute in this worker. parent: the process whose death ends it."""
+    """threads: that may compute in this worker. line: from the process whose death ends it; nothing ever comes through.
+    settings: of the batch, since what this process was copied from may have been started under others."""
 
     threads: int
-    parent: int
+    line: Connection
+    settings: Mapping[str, str]
+
+
+def settings() -> dict[str, str]:
+    """What users set through the environment, such as the cache's place and the limits."""
+    return {name: value for name, value in os.environ.items() if name.startswith("VASA_")}
 
 
 def use_threads(count: int) -> None:
@@ -32,7 +45,10 @@ def use_threads(count: int) -> None:
 
 def work(pipe: Connection, setup: Setup) -> None:
     """The process: `pipe` brings Task objects, and takes ("begun",), ("say", ...) and ("end", Outcome); None ends it."""
-    _die_with(setup.parent)
+    threading.Thread(target=_end_with, args=(setup.line,), daemon=True).start()
+    for name in set(settings()) - set(setup.settings):
+        del os.environ[name]
+    os.environ.update(setup.settings)
     use_threads(setup.threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of the terminal; the batch ends its workers in order
     signal.signal(signal.SIGTERM, _interrupt)
@@ -64,18 +80,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt  # part files are removed on the way out
 
 
-def _die_with(parent: int) -> None:
-    """End when the batch ends, however that happens: by the system's own means on Linux, else by looking."""
-    with contextlib.suppress(ImportError, OSError, AttributeError):
-        import ctypes
-        import sys
-
-        if sys.platform.startswith("linux"):
-            ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
-    threading.Thread(target=_look_after, args=(parent,), daemon=True).start()
-
-
-def _look_after(parent: int) -> None:
-    while os.getppid() == parent:
-        threading.Event().wait(1.0)
-    os._exit(1)
+def _end_with(line: Connection) -> None:
+    """End at once when the batch has gone: nobody is left who could use a result. Its claim tells the next one what to remove."""
+    with contextlib.suppress(EOFError, OSError):
+        line.recv_bytes()
+    os.kill(os.getpid(), signal.SIGKILL)

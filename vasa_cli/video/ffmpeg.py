@@ -73,6 +73,7 @@ def encoders(ffmpeg: Path) -> frozenset[str]:
     return frozenset(words[1] for line in done.stdout.splitlines() if len(words := line.split()) > 1)
 
 
+@lru_cache(maxsize=8)
 def version(ffmpeg: Path) -> str:
     """'7.0.2-static' and the like; 'unknown' when it does not say."""
     try:

@@ -1,0 +1,98 @@
+"""Worker processes: nothing outlives the batch, whoever is killed; what users set reaches every worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vasa_cli.batch.job import Job
+from vasa_cli.batch.manifest import Shared, read_manifest
+from vasa_cli.batch.pool import Pool
+from vasa_cli.batch.run import Queue
+from vasa_cli.forked import can_fork
+
+MARK = "VASA_TEST_OF_POOL"
+NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc, as Linux has it")
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, face: Path, speech: Path) -> Path:
+    rows = [{"id": name, "portrait": str(face), "audio": str(speech), "size": 256} for name in "ab"]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return tmp_path / "jobs.jsonl"
+
+
+def marked(value: str) -> list[str]:
+    """Command lines of living processes that were started, directly or not, with MARK=value."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={value}".encode() in (place / "environ").read_bytes().split(b"\0"):
+                words = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if words:  # else it has ended, and waits to be reaped
+                    found.append(words)
+        except OSError:
+            continue
+    return found
+
+
+@NEEDS_PROC
+@pytest.mark.parametrize(
+    ("number", "group"),
+    [(signal.SIGKILL, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
+    ids=["kill", "term", "term-all"],
+)
+def test_no_process_outlives_the_batch(environment: dict[str, str], manifest: Path, number: int, group: bool) -> None:
+    """Whether only the batch gets the signal or, as from a closing terminal or a CI runner, all of its processes."""
+    words = [sys.executable, "-m", "vasa_cli", "batch", str(manifest), "--weights", "smoke", "--jobs", "2", "--progress", "json"]
+    value = f"{os.getpid()}-{time.monotonic_ns()}"
+    process = subprocess.Popen(
+        words,
+        env={**environment, MARK: value},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if json.loads(line)["event"] == "progress":
+            break
+    assert len(marked(value)) >= 3  # the batch and both workers, perhaps what they are copies of, perhaps ffmpeg
+    if group:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 10
+    while left := marked(value):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+    if number == signal.SIGTERM:
+        assert process.returncode == 130
+        names = {p.name for p in manifest.parent.iterdir()}
+        whole = {f"{job}.mp4{suffix}" for job in "ab" for suffix in ("", ".json")}
+        assert names <= whole | {"jobs.jsonl", "jobs.jsonl.journal.jsonl"}, names
+
+
+@pytest.mark.parametrize("copies", [pytest.param(True, marks=pytest.mark.skipif(not can_fork(), reason="only on Linux")), False])
+def test_workers_take_the_settings_of_now(manifest: Path, monkeypatch: pytest.MonkeyPatch, copies: bool) -> None:
+    """Also when the process that they are copies of was started under others; and where there are no copies."""
+    monkeypatch.setattr("vasa_cli.batch.pool.can_fork", lambda: copies)
+
+    def outcomes(jobs: list[Job]) -> list[str]:
+        pool = Pool(1, 1)
+        return [outcome.error or outcome.status for _, outcome in pool.run(Queue(jobs), lambda task: None, lambda *a, **k: None)]
+
+    jobs = read_manifest(str(manifest), Shared(weights="smoke"))
+    monkeypatch.delenv("VASA_MAX_DURATION", raising=False)
+    assert outcomes(jobs[:1]) == ["done"]
+    monkeypatch.setenv("VASA_MAX_DURATION", "0.05")
+    assert "--max-duration" in outcomes(jobs[1:])[0]
