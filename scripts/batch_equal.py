@@ -3,9 +3,8 @@
 workers killed.
 
     python scripts/batch_equal.py                        40 jobs, every way
-    python scripts/batch_equal.py --pace                 how much faster --jobs 2 is than --jobs 1, full weights (idle machine!)
 
-Exit code 0: hashes are identical (and with --pace: two processes are at least --at-least times as fast).
+Exit code 0: hashes are identical. How fast each way is: `scripts/benchmark.py --parts batch`.
 """
 
 from __future__ import annotations
@@ -25,8 +24,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import batch_tools as tools
+import results
 
-WAYS = ("one", "two", "shuffled", "shards", "dask", "killed")
+WAYS = {
+    "one": "`--jobs 1`",
+    "two": "`--jobs 2`",
+    "shuffled": "rows in another order",
+    "shards": "`--shard 1/2`, then `2/2`",
+    "dask": "`--cluster local:2`",
+    "killed": "`--scheduler`, two workers, one killed at work",
+}
 
 
 @contextlib.contextmanager
@@ -102,65 +109,41 @@ def go(way: str, folder: Path, jobs: list[dict[str, object]], env: dict[str, str
 
 
 def equal(args: argparse.Namespace, folder: Path) -> bool:
+    """Every way in turn; whether all gave the frames of the first."""
     tools.make_inputs(folder, args.portrait, args.seconds, args.photos)
-    jobs = tools.rows(folder, args.count, args.size, 1 if args.portrait else args.photos)
-    env, first, same = tools.environment(folder / "cache"), None, True
+    jobs = tools.rows(folder, args.count, args.size, args.photos)
+    env, first, rows = tools.environment(folder / "cache"), None, []
     for way in args.ways.split(","):
         start = time.perf_counter()
         found = go(way, folder, jobs, env)
         first = first if first is not None else found
         good = found == first and len(found) == len(jobs)
-        same &= good
-        line = f"{way:9} {len(found)} outputs, {len(set(found.values()))} different, {time.perf_counter() - start:.0f} s: "
-        print(line + ("equal" if good else "NOT EQUAL"), flush=True)
-    return same
-
-
-PACES = {"--jobs 1": ("--jobs", 1), "--jobs 1 --threads 1": ("--jobs", 1, "--threads", 1), "--jobs 2": ("--jobs", 2)}
-
-
-def pace(args: argparse.Namespace, folder: Path) -> bool:
-    """Frames a second of `--count` jobs with full weights, turn by turn; photos are encoded before. One process keeps more than
-    one core busy by itself (motion, drawing and ffmpeg run side by side), so it is also measured with one thread."""
-    tools.make_inputs(folder, args.portrait, args.seconds, args.photos)
-    jobs = tools.rows(folder, args.count, args.size, args.photos)
-    manifest, env = tools.write_manifest(folder / "jobs.jsonl", jobs), tools.environment(folder / "cache")
-    env.pop("OMP_NUM_THREADS", None)  # each process shall use what it may
-    tools.run(tools.command(manifest, folder / "warm", "--weights", "smoke"), env)
-    best = dict.fromkeys(PACES, 0.0)
-    for turn in range(args.turns):
-        for number, (name, flags) in enumerate(PACES.items()):
-            place = folder / f"pace{turn}-{number}"
-            before = os.times()
-            summary = tools.run(tools.command(manifest, place, "--journal", f"{place}.journal", *flags), env)
-            used = sum(os.times()[2:4]) - sum(before[2:4])  # of all its processes
-            frames, seconds = int(summary["frames"]), float(summary["seconds"])  # type: ignore[call-overload, arg-type]
-            best[name] = max(best[name], frames / seconds)
-            print(f"{name}: {frames} frames in {seconds:.1f} s, {used:.1f} s of processor time", flush=True)
-    for name, value in best.items():
-        print(f"{name}: {value:.1f} frames/s; --jobs 2 has {best['--jobs 2'] / value:.2f} times the throughput")
-    return best["--jobs 2"] >= args.at_least * best["--jobs 1"]
+        rows.append(
+            [WAYS[way], len(found), len(set(found.values())), f"{time.perf_counter() - start:.0f}", "yes" if good else "NO"]
+        )
+        print(f"{way:9} {rows[-1][1]} outputs, {rows[-1][2]} different, {rows[-1][3]} s: equal {rows[-1][4]}", flush=True)
+    if args.write:
+        head = ["way", "videos", "different from each other", "seconds", "frames equal to the first row's"]
+        what = f"{args.count} jobs, smoke weights, {args.size}×{args.size}"
+        text = f"## Batch: the same jobs in every way\n\n{results.machine()}. `scripts/batch_equal.py`: {what}.\n\n"
+        results.write_section("batch-equal", text + results.table(head, rows))
+    return all(row[-1] == "yes" for row in rows)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, help="jobs; default 40, with --pace 12")
+    parser.add_argument("--count", type=int, default=40, help="jobs")
     parser.add_argument("--ways", default=",".join(WAYS), help="some of: %(default)s")
-    parser.add_argument("--pace", action="store_true", help="measure --jobs 1 against --jobs 2 instead")
-    parser.add_argument("--at-least", type=float, default=1.5)
-    parser.add_argument("--turns", type=int, default=2)
-    parser.add_argument("--size", type=int, help="default 256, with --pace 512")
-    parser.add_argument("--seconds", type=float, help="of speech a job; default 0.12, with --pace 4")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--seconds", type=float, default=0.12, help="of speech a job")
     parser.add_argument("--photos", type=int, default=2)
     parser.add_argument("--portrait", type=Path, help="photo or face file; default: scikit-image's astronaut")
     parser.add_argument("--folder", type=Path, help="kept; default: a temporary one")
+    parser.add_argument("--write", action="store_true", help="into docs/results.md")
     args = parser.parse_args()
-    usual = (12, 512, 4.0) if args.pace else (40, 256, 0.12)
-    args.count, args.size, args.seconds = (a or b for a, b in zip((args.count, args.size, args.seconds), usual, strict=True))
     args.photos = 1 if args.portrait else args.photos
     with tempfile.TemporaryDirectory() as temporary:
-        folder = args.folder or Path(temporary)
-        return 0 if (pace if args.pace else equal)(args, folder) else 1
+        return 0 if equal(args, args.folder or Path(temporary)) else 1
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 
 parts: commands (start, encode, whole renders by threads and size), stages (each alone; shares), floors (still photo encoded,
 thin-plate warp; published figures), latency (cold, warm, through pipes), memory (10 s to 10 min); and, only when named: hour
-(memory at 60 min; about five minutes), stream (ten minutes live, in ten minutes), cuda (on a graphics card). With --write each
-part replaces its own lines under "Speed" in docs/results.md.
+(memory at 60 min; about five minutes), stream (ten minutes live, in ten minutes), batch (`--jobs`; ten minutes), cuda (on a
+graphics card). With --write each part replaces its own lines under "Speed" in docs/results.md.
 Nothing else should run on the machine: the load before the run is written down with the numbers.
 """
 
@@ -21,6 +21,7 @@ from datetime import date
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import bench_batch
 import bench_cuda
 import bench_floors
 import bench_latency
@@ -38,6 +39,7 @@ PARTS: dict[str, tuple[str, Callable[[Bench], str]]] = {
     "memory": ("Memory by length", bench_memory.memory),
     "hour": ("Memory at 60 minutes", bench_memory.hour),
     "stream": ("Ten minutes live", bench_stream.stream),
+    "batch": ("Batches: processes side by side, and the smoke render of CI", bench_batch.batch),
     "cuda": ("On a graphics card", bench_cuda.cuda),
 }
 STANDARD = ("commands", "stages", "floors", "latency", "memory")
