@@ -42,8 +42,13 @@ class Held:
             return
         with contextlib.suppress(OSError):
             self.path.unlink()
-        os.close(self._fd)
-        self._fd = None
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Leave the file, with what its last holder wrote, to the next one."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
 
 def try_hold(path: Path) -> Held | None:

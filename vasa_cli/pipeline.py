@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from vasa_cli.draw import draw
 from vasa_cli.drive import driven_motion, sound_of
 from vasa_cli.errors import UsageError
-from vasa_cli.files import check_folder, check_input, check_output, sort_header, whole_file
+from vasa_cli.files import check_folder, check_input, check_output, whole_file
+from vasa_cli.fingerprint import Hashes, encode_digest, generate_digest
 from vasa_cli.motions import FPS, PARTS, motion_for, parts_of, speech_parts, spoken, weight_hashes
 from vasa_cli.picture import check_face, soft_note
 from vasa_cli.progress import Reporter
@@ -35,6 +36,7 @@ from vasa_cli.requests import (
     RenderResult,
 )
 from vasa_cli.runtime import Clock, Models, imported_meanwhile
+from vasa_cli.seal import seal
 from vasa_cli.video.formats import check_encoder, codec_of, is_picture_of
 
 if TYPE_CHECKING:
@@ -65,11 +67,12 @@ def encode(request: EncodeRequest, reporter: Reporter | None = None) -> EncodeRe
     if request.output is not None:
         check_output(request.output, overwrite=request.overwrite)
     start = time.perf_counter()
+    asked = encode_digest(request, Hashes()) if request.output is not None else ""  # before the photo is read: it may change
     face, hit = _face_of(request, reporter)
     if request.output is not None:
         with whole_file(request.output) as part:
             face.save(part)
-            sort_header(part)
+            seal(part, {"request": asked})
     return EncodeResult(face, hit, time.perf_counter() - start, request.output)
 
 
@@ -120,19 +123,22 @@ def open_speech(path: Path) -> SpeechReader:
 
 
 def generate(
-    request: GenerateRequest, reporter: Reporter | None = None, models: Models | None = None, face: FaceLatent | None = None
-) -> GenerateResult:
-    """Recording, or driving clip, to motion. Raises InputError, FaceError, WeightsError, DeviceError."""
+    request: GenerateRequest, reporter: Reporter | None = None, models: Models | None = None, face: FaceLatent | None = None,
+    look: EncodeRequest | None = None,
+) -> GenerateResult:  # fmt: skip
+    """Recording, or driving clip, to motion. look: where `face` is from, for the file's record of what was asked. Raises
+    InputError, FaceError, WeightsError, DeviceError."""
     reporter, models = reporter or Reporter(), models or Models()
     if request.output is not None:
         check_output(request.output, overwrite=request.overwrite)
     start = time.perf_counter()
+    asked = generate_digest(request, look, Hashes()) if request.output is not None else ""
     with steady():
         track = _motion_of(request, reporter, models, face)
     if request.output is not None:
         with whole_file(request.output) as part:
             track.save(part)
-            sort_header(part)
+            seal(part, {"request": asked, **_place_of(request)})
     return GenerateResult(track, time.perf_counter() - start, request.output)
 
 
@@ -147,6 +153,13 @@ def _motion_of(request: GenerateRequest, reporter: Reporter, models: Models, fac
     speech = open_speech(request.audio)
     with reporter.stage("generate") as update, memory_guard(resolve_device(request.motion.device)):
         return spoken(speech, request.motion, reporter, models, Clock()).whole(update)
+
+
+def _place_of(request: GenerateRequest) -> dict[str, str]:
+    """The device that the motion's bits depend on; clips are measured on the processor anywhere."""
+    from vasa_cli.device import resolve_device
+
+    return {"device": resolve_device(request.motion.device)} if request.drive is None else {}
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from vasa_cli.files import part_path
 from vasa_cli.locks import Held, try_hold
+from vasa_cli.trust.sign import SEALED
 from vasa_cli.video.formats import is_sequence
 
 _LOOK = 0.1  # seconds
@@ -58,6 +59,20 @@ def claimed(target: Path) -> Iterator[Claim]:
         lock.release()
 
 
+def state(target: Path) -> str:
+    """'held': a living process makes this output; 'left': one died that had begun to; 'free'. Changes nothing."""
+    if not claim_path(target).exists():
+        return "free"
+    lock = try_hold(claim_path(target))
+    if lock is None:
+        return "held"
+    if isinstance(_signed(lock.text).get("pid"), int):
+        lock.let_go()
+        return "left"
+    lock.release()
+    return "free"
+
+
 def sweep(output: Path) -> None:
     """Remove what a dead process left of this output; nothing, while a living one holds it."""
     target = output.parent if is_sequence(output) else output
@@ -84,6 +99,7 @@ def clear_parts(target: Path, pid: int) -> None:
         own = part_path(target).name.rpartition("-")[0]
         receipt = target.with_name(target.name + ".json")
         parts = [target.with_name(f"{own}-{pid}"), receipt.with_name(f"{part_path(receipt).name.rpartition('-')[0]}-{pid}")]
+        parts.append(parts[0].with_name(f"{parts[0].name}{SEALED}"))
         for part in parts:
             if part.is_dir():
                 shutil.rmtree(part, ignore_errors=True)

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from vasa_cli import __version__
-from vasa_cli.errors import VasaError
-from vasa_cli.files import sha256_file
-from vasa_cli.requests import EncodeRequest, GenerateRequest, MotionOptions, RenderRequest
+from vasa_cli.fingerprint import Hashes, Request, digest, plain
+from vasa_cli.requests import EncodeRequest, GenerateRequest, RenderRequest
 from vasa_cli.video.formats import exists, is_sequence
-
-Request = RenderRequest | GenerateRequest | EncodeRequest
-_KEPT = ("cache_dir", "use_cache", "overwrite", "halvings", "preset_file")  # changes nothing in the result: controls are there
 
 
 @dataclass(frozen=True)
@@ -82,25 +75,6 @@ class Outcome:
         return {k: v for k, v in self.__dict__.items() if v is not None and not (k in empty and v == empty[k])}
 
 
-class Hashes:
-    """sha256 of input files, each read once as long as it does not change."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, int, int], str] = {}
-
-    def of(self, path: Path | None) -> str | None:
-        if path is None:
-            return None
-        try:
-            stat = path.stat()
-            place = (os.path.abspath(path), stat.st_size, stat.st_mtime_ns)
-            if place not in self._known:
-                self._known[place] = sha256_file(path)
-            return self._known[place]
-        except OSError:
-            return "missing"
-
-
 def job_key(job: Job, hashes: Hashes | None = None) -> str:
     """Changes when anything changes that the result depends on: options, controls, weights, version, or an input's content."""
     hashes, request = hashes or Hashes(), job.request
@@ -108,33 +82,7 @@ def job_key(job: Job, hashes: Hashes | None = None) -> str:
     spec["output"] = os.path.abspath(job.output)
     if job.face is not None:
         spec["look"] = plain(job.face, hashes)
-    return hashlib.sha256(json.dumps(spec, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def plain(value: Any, hashes: Hashes) -> Any:
-    """A request as JSON; files by their content."""
-    if isinstance(value, Path):
-        return hashes.of(value)
-    if not dataclasses.is_dataclass(value):
-        return value
-    out = {}
-    for one in dataclasses.fields(value):
-        item = getattr(value, one.name)
-        if one.name in _KEPT or (one.name == "output" and isinstance(value, Request)):
-            continue
-        out[one.name] = item.to_json() if one.name == "controls" else plain(item, hashes)
-    if isinstance(value, MotionOptions):
-        out["weights"] = _weights(value)
-    return out
-
-
-def _weights(options: MotionOptions) -> Any:
-    from vasa_cli.motions import weight_hashes
-
-    try:
-        return [options.weights, weight_hashes(options.weights)]
-    except VasaError:
-        return [options.weights, "missing"]
+    return digest(spec)
 
 
 def output_size(job: Job) -> int | None:

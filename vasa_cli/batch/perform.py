@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vasa_cli import pipeline
 from vasa_cli.batch.claim import Claim, claimed
-from vasa_cli.batch.done import same_as_receipt
+from vasa_cli.batch.done import is_proven
 from vasa_cli.batch.job import Hashes, Job, Outcome, job_key, output_size
 from vasa_cli.errors import DeviceError, EncoderError, MemoryShortage, VasaError
 from vasa_cli.files import sha256_file
@@ -58,9 +58,9 @@ def perform(job: Job, reporter: Reporter, shop: Workshop, attempt: int = 1) -> O
         with claimed(job.target) as claim:
             outcome = _claimed(job, claim, failed, reporter, shop)
     except VasaError as e:
-        outcome = replace(failed, error=_line(str(e)), exit_code=e.exit_code, transient=is_transient(e))
+        outcome = replace(failed, error=_line(_told(e, job)), exit_code=e.exit_code, transient=is_transient(e))
     except Exception as e:  # a defect in one job must not end the others
-        outcome = replace(failed, error=f"internal error: {type(e).__name__}: {_line(str(e))}")
+        outcome = replace(failed, error=f"internal error: {type(e).__name__}: {_line(_told(e, job))}")
     return replace(outcome, seconds=round(time.perf_counter() - start, 3))
 
 
@@ -68,7 +68,8 @@ def _claimed(job: Job, claim: Claim, failed: Outcome, reporter: Reporter, shop: 
     """The job, while nobody else makes its output."""
     assert failed.key is not None
     there, overwrite = exists(job.output), job.request.overwrite
-    if there and not overwrite and (claim.waited_for == failed.key or same_as_receipt(job, shop.hashes)):
+    waited = claim.waited_for == failed.key
+    if there and ((waited and not overwrite) or ((waited or not overwrite) and is_proven(job, shop.hashes))):
         return replace(failed, status="skipped", exit_code=0, size=output_size(job), note="another run made it meanwhile")
     if not there or overwrite or claim.left:
         claim.sign(failed.key)
@@ -127,7 +128,7 @@ def make(job: Job, reporter: Reporter, shop: Workshop) -> dict[str, Any]:
         if job.face is not None:
             looked = pipeline.encode(job.face, reporter)
             face, encoded = looked.face, not looked.cache_hit
-    track = pipeline.generate(request, reporter, shop.models, face).track
+    track = pipeline.generate(request, reporter, shop.models, face, job.face).track
     return {"frame_hash": _file_hash(job), "frames": len(track), "encoded": encoded}
 
 
@@ -142,6 +143,12 @@ def is_transient(error: BaseException) -> bool:
     cause = error.__cause__
     scarce = isinstance(cause, OSError) and cause.errno in _SCARCE
     return isinstance(error, EncoderError) and (scarce or str(error).startswith("ffmpeg was killed"))
+
+
+def _told(error: Exception, job: Job) -> str:
+    """What it says, without the place of the private key: it goes into journals and reports that others read."""
+    sign = job.request.sign if isinstance(job.request, RenderRequest) else None
+    return str(error) if sign is None else str(error).replace(str(sign.key), "the private key")
 
 
 def _line(text: str) -> str:

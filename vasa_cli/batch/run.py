@@ -8,7 +8,8 @@ from collections.abc import Callable, Container, Generator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from vasa_cli.batch.done import is_done
+from vasa_cli.batch.claim import state, sweep
+from vasa_cli.batch.done import is_done, is_untouched, proven_hash
 from vasa_cli.batch.job import Hashes, Job, Outcome, job_key, output_size
 from vasa_cli.batch.journal import Journal
 from vasa_cli.batch.perform import JobReporter, Workshop, perform
@@ -93,20 +94,25 @@ class Plan:
 
 
 def plan(jobs: list[Job], journal: Journal, *, resume: bool = False, retry_failed: bool = False) -> Plan:
-    """retry_failed: only jobs whose last run failed. Raises UsageError when an output exists that is not known to be ours."""
+    """retry_failed: only jobs whose last run failed. Raises UsageError when an output exists that nothing proves to be ours."""
     todo, skipped, left, taken = [], [], [], []
     hashes = Hashes()
     for job in jobs:
         line = journal.last.get(job.id)
         if (resume or retry_failed) and is_done(job, line, hashes):
-            frame_hash, key = line.get("frame_hash") if line is not None else None, job_key(job, hashes)
+            key = job_key(job, hashes)
+            frame_hash = line.get("frame_hash") if line is not None else proven_hash(job, hashes)
             skipped.append(
                 Outcome(job.id, "skipped", str(job.output), job.task, frame_hash=frame_hash, key=key, size=output_size(job))
             )
         elif retry_failed and (line is None or line.get("status") != "failed"):
             left.append(Outcome(job.id, "not run", str(job.output), job.task))
         elif exists(job.output) and not job.request.overwrite:
-            if not (resume or retry_failed) or not journal.is_ours(job):
+            found = state(job.target) if resume or retry_failed else "free"
+            if found == "held":  # by another batch, which may be making just this
+                todo.append(job)
+                continue
+            if not (resume or retry_failed) or not (found == "left" or journal.is_ours(job) or is_untouched(job)):
                 taken.append(job)
             todo.append(replace(job, request=replace(job.request, overwrite=True)))
         else:
@@ -164,6 +170,8 @@ def run_batch(
             if fail_fast and outcome.status == "failed":
                 queue.clear()
     journal.sweep()
+    for job in jobs:  # also what a batch left whose journal is lost
+        sweep(job.output)
     for job in planned.todo:
         outcomes.setdefault(job.id, Outcome(job.id, "not run", str(job.output), job.task))
     ordered = [outcomes[job.id] for job in jobs]

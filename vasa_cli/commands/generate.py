@@ -83,7 +83,7 @@ def generate(
     pipeline.check_output(target, overwrite=overwrite)
     reporter = make_reporter(quiet=quiet)
     face_latent = pipeline.encode(encode, reporter).face
-    result = pipeline.generate(request, reporter, face=face_latent)
+    result = pipeline.generate(request, reporter, face=face_latent, look=encode)
     data = {
         "output": str(target),
         "frames": len(result.track),
