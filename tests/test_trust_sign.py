@@ -184,3 +184,81 @@ def test_without_the_extra(signed: Path, environment: dict[str, str]) -> None:
     done = run("verify", "b.mp4", "--json")
     assert (done.returncode, json.loads(done.stdout)["videos"][0]["unchecked"]) == (0, ["signature"])
     assert run("verify", "b.mp4", "--strict").returncode == 9
+
+
+# ---------------------------------------------------------------------------------------------------- batches
+
+
+def batch(vasa: Vasa, folder: Path, *more: object) -> tuple[list[str], str]:
+    """Statuses of the jobs a and b, and all that was said."""
+    done = vasa("batch", "jobs.jsonl", *SMALL[:2], "--json", *more, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return [job["status"] for job in json.loads(done.stdout)["jobs"]], done.stdout + done.stderr
+
+
+def test_a_batch_signs_and_goes_on_with_what_is_signed_by_the_same(vasa: Vasa, signed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for name in ("p.png", "s.wav"):
+        shutil.copy(signed / name, folder)
+    secret = tmp_path / "hidden place"
+    mine, others = chain(secret / "mine"), chain(tmp_path / "others")
+    rows = [{"id": "a", "portrait": "p.png", "audio": "s.wav", "size": 256}, {"id": "b", "portrait": "p.png", "audio": "s.wav",
+            "size": 256, "output": "b.mkv", "sign": False}]  # fmt: skip
+    (folder / "jobs.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    sign = ("--sign", *mine)
+    assert batch(vasa, folder)[0] == ["done", "done"]
+    statuses, said = batch(vasa, folder, *sign, "--resume", "--jobs", 2, "--report", "r.html", "--junit", "j.xml")
+    assert statuses == ["done", "skipped"]  # unsigned before; b was never to be signed
+    assert batch(vasa, folder, *sign, "--resume")[0] == ["skipped", "skipped"]
+    (folder / "jobs.jsonl.journal.jsonl").rename(folder / "first.jsonl")
+    assert batch(vasa, folder, *sign, "--resume")[0] == ["skipped", "skipped"]  # by the receipt alone
+    assert vasa("verify", "a.mp4", "b.mkv", cwd=folder).returncode == 0
+    assert json.loads(vasa("inspect", "a.mp4", "--json", cwd=folder).stdout)["signature"]["state"] == "valid"
+    statuses, _ = batch(vasa, folder, "--sign", *others, "--resume")
+    assert statuses == ["done", "skipped"]  # another certificate
+    for place in ("a.mp4.json", "first.jsonl", "jobs.jsonl.journal.jsonl", "r.html", "j.xml"):
+        said += (folder / place).read_text(encoding="utf-8")
+    assert "hidden place" not in said and "key.pem" not in said and "PRIVATE KEY" not in said
+    left = {p.name for p in folder.iterdir()}
+    assert left == {"p.png", "s.wav", "a.mp4", "a.mp4.json", "b.mkv", "b.mkv.json", "jobs.jsonl", "jobs.jsonl.journal.jsonl",
+                    "first.jsonl", "r.html", "j.xml"}  # fmt: skip
+
+
+def test_a_batch_that_cannot_be_signed_does_not_begin(vasa: Vasa, signed: Path, tmp_path: Path) -> None:
+    mine = (signed / "cert.pem", signed / "key.pem")
+    expired = chain(tmp_path / "expired", days=-1)
+    row = {"id": "a", "portrait": str(signed / "p.png"), "audio": str(signed / "s.wav"), "size": 256}
+    cases: list[tuple[dict[str, object], tuple[object, ...], int, str]] = [
+        ({}, ("--sign", *expired), 3, "does not fit"),
+        ({}, ("--sign", mine[0], tmp_path / "none.pem"), 3, "no such private key"),
+        ({"output": "a.mkv"}, ("--sign", *mine), 2, "line 1, job 1: --sign: a.mkv"),
+        ({"provenance": False}, ("--sign", *mine), 2, "line 1, job 1"),
+        ({"sign": True}, (), 2, "line 1, job 1: sign: by whom?"),
+    ]
+    for more, flags, code, words in cases:
+        (tmp_path / "jobs.jsonl").write_text(json.dumps({**row, **more}), encoding="utf-8")
+        assert_fails_well(vasa("batch", "jobs.jsonl", *SMALL[:2], *flags, cwd=tmp_path), code, words)
+        assert not list(tmp_path.glob("*.journal.jsonl")) and not list(tmp_path.glob("a.m*"))
+
+
+def test_the_place_of_the_key_stays_out_of_journals(signed: Path, tmp_path: Path) -> None:
+    """Also where the key goes away in the middle of a batch; and what a killed job left of a signature is removed."""
+    import os
+
+    from vasa_cli.batch.claim import clear_parts
+    from vasa_cli.batch.manifest import Shared, read_manifest
+    from vasa_cli.batch.perform import Workshop, perform
+    from vasa_cli.progress import Reporter
+    from vasa_cli.trust.sign import Signing
+
+    shutil.copy(signed / "cert.pem", tmp_path / "cert.pem")
+    (tmp_path / "jobs.jsonl").write_text(json.dumps({"portrait": str(signed / "p.png"), "audio": str(signed / "s.wav")}))
+    shared = Shared(weights="smoke", sign=Signing(tmp_path / "cert.pem", tmp_path / "vault" / "key.pem"))
+    outcome = perform(read_manifest(str(tmp_path / "jobs.jsonl"), shared)[0], Reporter(), Workshop())
+    assert (outcome.status, outcome.exit_code) == ("failed", 3)
+    assert outcome.error is not None and "vault" not in outcome.error and "the private key: no such private key" in outcome.error
+    stray = tmp_path / f"a.mp4.part-{os.getpid()}.sealed"
+    stray.write_bytes(b"half")
+    clear_parts(tmp_path / "a.mp4", os.getpid())
+    assert not stray.exists()

@@ -9,7 +9,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vasa_cli.batch.job import Job
 from vasa_cli.batch.row import Row, RowError, parse_row
@@ -22,6 +22,9 @@ from vasa_cli.pipeline import FACE_SUFFIX, EncodeRequest, GenerateRequest, Motio
 from vasa_cli.requests import check_speech
 from vasa_cli.video.background import parse_background
 from vasa_cli.video.formats import ENCODERS, parse_output
+
+if TYPE_CHECKING:
+    from vasa_cli.trust.sign import Signing
 
 MOST_JOBS = 1_000_000
 _PLACE = re.compile(r"\{([^{}]*)\}")
@@ -42,6 +45,7 @@ class Shared:
     overwrite: bool = False
     refine: bool = False
     speech: str = "builtin"
+    sign: Signing | None = None
 
 
 def read_manifest(source: str, shared: Shared, *, form: str = "auto", text: str | None = None) -> list[Job]:
@@ -213,12 +217,24 @@ def _render(row: Row, folder: Path, output: Path, motion: MotionOptions, shared:
         crf=row.crf,
         encoder=row.encoder or "x264",
         provenance=shared.provenance if row.provenance is None else row.provenance,
+        sign=None if row.sign is False else shared.sign,
         cache_dir=shared.cache_dir,
         use_cache=shared.use_cache,
         overwrite=shared.overwrite,
     )
     _ = request.form  # an output whose name says no format is refused now
+    _can_be_signed(row, request)
     return request
+
+
+def _can_be_signed(row: Row, request: RenderRequest) -> None:
+    """Raises RowError, UsageError. The certificate itself is tried out once for the whole batch."""
+    from vasa_cli.trust.sign import check_signable
+
+    if row.sign and request.sign is None:
+        raise RowError("sign: by whom? give vasa batch --sign CERT.pem KEY.pem", "sign")
+    if request.sign is not None:
+        check_signable(request.output, marked=request.provenance)
 
 
 def _drive(row: Row, folder: Path) -> Drive | None:

@@ -60,6 +60,7 @@ class Row(BaseModel):
     device: str | None = None
     dtype: str | None = None
     provenance: bool | None = None
+    sign: bool | None = Field(None, description="false leaves this video unsigned in a batch with --sign.")
     gaze: Any = None
     distance: Any = None
     emotion: Any = None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vasa_cli.commands import common
-from vasa_cli.commands.render import check_dtype
+from vasa_cli.commands.render import check_dtype, signing_of
 from vasa_cli.errors import BatchError, UsageError, VasaError
 
 if TYPE_CHECKING:
@@ -89,6 +89,13 @@ BaseSeed = Annotated[
 NoProvenance = Annotated[
     bool, typer.Option("--no-provenance", help="Leave the AI-generated mark out.", rich_help_panel=common.OUTPUT)
 ]
+Sign = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(
+        "--sign", metavar="CERT.pem KEY.pem", help="Sign every video as C2PA content credentials; see `vasa render`.",
+        rich_help_panel=common.OUTPUT, show_default=False,
+    ),
+]  # fmt: skip
 Dtype = Annotated[
     str | None, typer.Option("--dtype", help="float32 or float16.", rich_help_panel=common.RUN, show_default="float32")
 ]
@@ -124,6 +131,7 @@ def batch(
     max_duration: common.MaxDuration = None,
     refine: common.Refine = None,
     no_provenance: NoProvenance = False,
+    sign: Sign = None,
     cache_dir: common.CacheDir = None,
     no_cache: common.NoCache = False,
     dry_run: common.DryRun = False,
@@ -151,10 +159,14 @@ def batch(
         raise UsageError("--retry-failed with a manifest from stdin needs --journal FILE")
     shared = Shared(
         output_dir, seed, common.check_weights(weights), device or "auto", check_dtype(dtype), not no_provenance, cache_dir,
-        not no_cache, overwrite, bool(refine), check_speech(speech or SPEECH[0]),
+        not no_cache, overwrite, bool(refine), check_speech(speech or SPEECH[0]), signing_of(sign),
     )  # fmt: skip
     executor = _executor(jobs, scheduler, cluster, timeout)
     rows = read_manifest(manifest, shared, form=form, text=_stdin() if manifest == "-" else None)
+    if shared.sign is not None:
+        from vasa_cli.trust.sign import check_signer
+
+        check_signer(shared.sign)  # once, before thousands of jobs find it out one by one
     rows, part = _sharded(rows, shard)
     if dry_run:
         _plan(rows, as_json)
@@ -206,6 +218,7 @@ def _run(
     rows: list[Job], place: Path | None, executor: Executor, mode: dict[str, Any], shared: Shared, progress: str, quiet: bool,
     as_json: bool,
 ) -> list[Outcome]:  # fmt: skip
+    from vasa_cli.batch.faces import shared_faces
     from vasa_cli.batch.journal import Journal
     from vasa_cli.batch.run import run_batch
     from vasa_cli.batch.show import make_show
@@ -216,9 +229,10 @@ def _run(
             print(outcome.output, flush=True)
 
     show = make_show(progress, quiet=quiet)
+    apart = not shared.use_cache and getattr(executor, "scheduler", None) is None  # another machine has other folders
     try:
-        with Journal(place, resume=mode["resume"] or mode["retry_failed"]) as journal:
-            outcomes = run_batch(rows, journal, executor=executor, show=show, done=done, **mode)
+        with Journal(place, resume=mode["resume"] or mode["retry_failed"]) as journal, shared_faces(rows, apart=apart) as jobs:
+            outcomes = run_batch(jobs, journal, executor=executor, show=show, done=done, **mode)
             if shared.use_cache:
                 FaceCache(shared.cache_dir).sweep()
             return outcomes

@@ -23,6 +23,7 @@ from vasa_cli.video.provenance import SOURCE_TYPE, read_box
 if TYPE_CHECKING:
     from vasa_cli.requests import RenderRequest
 
+SEALED = ".sealed"  # behind the name of what is being signed, while it grows
 INSTALL = "pip install 'vasa_cli[c2pa]'"
 TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}  # what we write and C2PA has a place in
 UNTRUSTED = "signingCredential.untrusted"  # not on a list of trusted certificates: we have no list
@@ -53,12 +54,22 @@ class Signing:
 def check_signing(signing: Signing, output: Path, *, marked: bool = True) -> dict[str, str]:
     """Everything that can be wrong with signing, before any work: a picture of one point is signed. Returns who signs, for the
     receipt. Raises UsageError, InputError."""
+    check_signable(output, marked=marked)
+    return check_signer(signing)
+
+
+def check_signable(output: Path, *, marked: bool = True) -> None:
+    """Raises UsageError where a video of this name, or without the mark, cannot be signed."""
     if output.suffix.lower() not in TYPES:
         raise UsageError(
             f"--sign: {output.name}: C2PA has no place in this format; name the video with one of {', '.join(TYPES)}"
         )
     if not marked:
         raise UsageError("--sign says that AI made the video, --no-provenance hides it: leave one of them out")
+
+
+def check_signer(signing: Signing) -> dict[str, str]:
+    """Who signs, once a picture of one point could be signed. Raises UsageError, InputError."""
     if not installed():
         raise UsageError(f"--sign needs the extra c2pa; run: {INSTALL}")
     check_input(signing.cert, "certificate")
@@ -78,7 +89,7 @@ def check_signing(signing: Signing, output: Path, *, marked: bool = True) -> dic
 def seal(signing: Signing, request: RenderRequest, path: Path) -> None:
     """Put the signed manifest into the finished video `path`, which may have any name. Raises EncoderError, OSError."""
     ingredients = ingredients_of(request)
-    sealed = path.with_name(f"{path.name}.sealed")
+    sealed = path.with_name(f"{path.name}{SEALED}")
     try:
         with path.open("rb") as source, sealed.open("w+b") as target:
             kind = TYPES[request.output.suffix.lower()]
@@ -91,9 +102,10 @@ def seal(signing: Signing, request: RenderRequest, path: Path) -> None:
 
 
 def ingredients_of(request: RenderRequest) -> list[Path]:
-    """The photo, what it was set in motion by, and what is heard."""
+    """The photo, what it was set in motion by, what is heard, and the picture behind the person."""
     drive = request.drive.clip if request.drive is not None else None
-    return [path for path in (request.portrait, request.audio, drive, request.track) if path is not None]
+    paths = (request.portrait, request.audio, drive, request.track, request.picture.background.path)
+    return [path for path in paths if path is not None]
 
 
 def _manifest(title: str, ingredients: list[Path]) -> dict[str, Any]:
