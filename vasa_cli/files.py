@@ -79,7 +79,7 @@ def check_folder(path: Path, mine: Callable[[str], bool], *, overwrite: bool, cr
     try:
         if create:
             path.absolute().parent.mkdir(parents=True, exist_ok=True)
-        _look_at_folder(path)
+        look_at_folder(path)
     except OSError as e:
         raise UsageError(explain_write(path, e)) from e
 
@@ -117,12 +117,13 @@ def check_output(path: Path, *, overwrite: bool, create: bool = True) -> None:
             finally:
                 probe.unlink(missing_ok=True)
         else:
-            _look_at_folder(path)
+            look_at_folder(path)
     except OSError as e:
         raise UsageError(explain_write(path, e)) from e
 
 
-def _look_at_folder(path: Path) -> None:
+def look_at_folder(path: Path) -> None:
+    """Raises OSError when the folder of `path`, or the first above it that is there, is a file or cannot be written."""
     folder = path.absolute().parent
     while not folder.exists():
         folder = folder.parent

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vasa_cli.batch.job import Job
-from vasa_cli.requests import EncodeRequest
+from vasa_cli.requests import EncodeRequest, GenerateRequest
 
 
 @contextlib.contextmanager
@@ -27,6 +27,6 @@ def shared_faces(jobs: Sequence[Job], *, apart: bool) -> Iterator[list[Job]]:
 
 def _with_cache(job: Job, folder: Path) -> Job:
     face: EncodeRequest | None = replace(job.face, cache_dir=folder, use_cache=True) if job.face is not None else None
-    if not hasattr(job.request, "use_cache"):  # generate: only its face is encoded
+    if isinstance(job.request, GenerateRequest):  # only its face is encoded
         return replace(job, face=face)
     return replace(job, face=face, request=replace(job.request, cache_dir=folder, use_cache=True))

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vasa_cli.batch.job import Job
-from vasa_cli.batch.row import Row, RowError, parse_row
+from vasa_cli.batch.places import check_name, check_places
+from vasa_cli.batch.row import Row, RowError, check_text, parse_row
 from vasa_cli.batch.source import RawRow, read_rows, read_text
 from vasa_cli.drive import Drive
 from vasa_cli.errors import UsageError
@@ -68,7 +69,7 @@ def read_manifest(source: str, shared: Shared, *, form: str = "auto", text: str 
         others = ", ".join(str(line) for _, line in wrong[1:8]) + (", ..." if len(wrong) > 8 else "")
         more = f" (and {len(wrong) - 1} more: line {others})" if len(wrong) > 1 else ""
         raise UsageError(wrong[0][0] + more)
-    _no_collisions(jobs, name)
+    check_places(jobs, name)
     return jobs
 
 
@@ -95,6 +96,8 @@ def _matches(pattern: str | None, key: str, folder: Path) -> list[str | None]:
     found = sorted(p for p in glob.glob(os.path.join(base, pattern), recursive=True) if os.path.isfile(p))
     if not found:
         raise RowError(f"{key} = {pattern!r}: no file matches", key)
+    for p in found:
+        check_text(os.path.basename(p), key)  # a name that is not UTF-8
     return [p if os.path.isabs(pattern) else os.path.relpath(p, folder) for p in found]
 
 
@@ -113,7 +116,7 @@ def _job(row: Row, line: int, folder: Path, shared: Shared) -> Job:
     seed = derive_seed(job_id, shared.seed) if row.seed is None else row.seed
     names |= {"id": job_id, "seed": str(seed)}
     written = _filled(row.output, names, "output") if row.output else job_id + _suffix(row)
-    output = (shared.output_dir or folder) / _confined(parse_output(written))
+    output = (shared.output_dir or folder) / _confined(parse_output(written), row.output)
     if row.task == "encode":
         return Job(job_id, _encode(row, folder, output, shared), line)
     motion = _motion(row, seed, folder, shared)
@@ -141,10 +144,18 @@ def _suffix(row: Row) -> str:
     return ".mov" if row.background == "transparent" else ".mp4"
 
 
-def _confined(output: Path) -> Path:
-    """A relative output stays in the output folder. Raises RowError."""
+def _confined(output: Path, template: str | None) -> Path:
+    """A relative output stays in the output folder, whatever is filled into it. Raises RowError."""
+    if any(ord(c) < 32 for c in str(output)):
+        raise RowError(f"output {str(output)!r} holds control characters", "output")
+    if output.is_absolute() and not Path(template or "").is_absolute():
+        raise RowError(
+            f"output {template!r} becomes the absolute path {str(output)!r}; an absolute path has to stand in it", "output"
+        )
     if not output.is_absolute() and os.path.normpath(output).split(os.sep)[0] == os.pardir:
         raise RowError(f"output {str(output)!r} leaves the output folder; give --output-dir, or an absolute path", "output")
+    if wrong := check_name(output, "output" if template else "id"):
+        raise RowError(wrong, "output" if template else "id")
     return output
 
 
@@ -276,16 +287,3 @@ def _crop(value: str | list[int] | None) -> tuple[int, int, int, int] | None:
 def derive_seed(job_id: str, base: int = 0) -> int:
     """A job's own seed: from its id, so that neither the order of rows nor other rows change its result."""
     return int.from_bytes(hashlib.sha256(f"{base}/{job_id}".encode()).digest()[:4], "big") & 0x7FFFFFFF
-
-
-def _no_collisions(jobs: list[Job], name: str) -> None:
-    for what, key in (("id", lambda j: j.id), ("output", lambda j: os.path.normcase(os.path.abspath(j.output)))):
-        seen: dict[str, tuple[int, Job]] = {}
-        for number, job in enumerate(jobs, 1):
-            before, first = seen.setdefault(key(job), (number, job))
-            if before != number:
-                shown = job.id if what == "id" else job.output
-                lines = f"lines {first.line} and {job.line}" if first.line != job.line else f"line {first.line}"
-                raise UsageError(
-                    f"manifest {name}, {lines}: jobs {before} and {number} have the same {what} {str(shown)!r}; give each its own"
-                )

@@ -81,11 +81,34 @@ class RowError(ValueError):
         self.key = key
 
 
+TEXTS = frozenset(name for name, one in Row.model_fields.items() if one.annotation in (str, str | None))
+"""Keys that hold text: what YAML takes for a number, a date or a truth there is meant as it is written."""
+
+
+def check_text(text: str, key: str) -> None:
+    """Raises RowError for what no file name, journal or header can hold."""
+    if "\0" in text:
+        raise RowError(f"{key} holds a zero byte", key)
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        raise RowError(f"{key} = {text!r}: holds half a character, or a name that is not UTF-8; rename it", key) from e
+
+
+def _check_texts(raw: Mapping[str, Any]) -> None:
+    for key, value in raw.items():
+        if isinstance(value, str):
+            check_text(value, key)
+        elif isinstance(value, float) and key in TEXTS:
+            raise RowError(f"{key} = {value!r}: a number that can be written in many ways; put it in quotes", key)
+
+
 def parse_row(own: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Row:
     """The row with the defaults that its task takes. Raises RowError."""
     usual = dict(defaults or {})
     task = own.get("task") or usual.get("task")
     raw = {**{k: v for k, v in usual.items() if k not in Row.model_fields or k in KEYS.get(str(task), Row.model_fields)}, **own}
+    _check_texts(raw)
     try:
         row = Row.model_validate(raw)
     except ValidationError as e:

@@ -13,6 +13,7 @@ from vasa_cli.batch.done import is_done, is_untouched, proven_hash
 from vasa_cli.batch.job import Hashes, Job, Outcome, job_key, output_size
 from vasa_cli.batch.journal import Journal
 from vasa_cli.batch.perform import JobReporter, Workshop, perform
+from vasa_cli.batch.places import check_folders
 from vasa_cli.batch.show import Show
 from vasa_cli.errors import UsageError
 from vasa_cli.video.formats import exists
@@ -137,10 +138,11 @@ def run_batch(
 ) -> list[Outcome]:
     """Run all jobs; the result is in the order of the manifest. A failed job does not touch the others.
 
-    Raises UsageError: outputs that exist, a journal that cannot be written.
+    Raises UsageError: outputs that exist, folders or a journal that cannot be written.
     """
     journal, show, executor = journal or Journal(None), show or Show(), executor or Here()
     planned = plan(jobs, journal, resume=resume, retry_failed=retry_failed)
+    check_folders(planned.todo)
     journal.begin(len(jobs))
     outcomes = {outcome.id: outcome for outcome in (*planned.skipped, *planned.left)}
     show.begin(len(planned.todo), len(planned.skipped))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vasa_cli.batch.row import TEXTS
 from vasa_cli.errors import InputError, UsageError
 from vasa_cli.parsing import compose_yaml, construct_yaml
 
@@ -43,6 +45,7 @@ def read_text(path: Path) -> str:
 
 def read_rows(text: str, form: str, name: str) -> list[RawRow]:
     """Rows of the manifest called `name`. Raises UsageError with the line."""
+    text = text.removeprefix("\ufeff")
     form = _form(form, name, text)
     if "\0" in text:
         raise UsageError(f"manifest {name}: holds zero bytes; it is not a text file")
@@ -66,28 +69,53 @@ def _form(form: str, name: str, text: str) -> str:
         return known[suffix]
     first = next((line for line in text.splitlines() if line.strip()), "")
     if first.lstrip().startswith("{"):
-        return "jsonl"
-    return "csv" if "portrait" in [cell.strip() for cell in first.split(",")] else "yaml"
+        return "yaml" if _is_document(text) else "jsonl"
+    cells = [cell.strip() for cell in re.split(r"[,;\t|]", first)]
+    return "csv" if "portrait" in cells or "audio" in cells else "yaml"
+
+
+def _is_document(text: str) -> bool:
+    """Whether all of it is one JSON object with jobs, which YAML reads too, and not a row a line."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and "jobs" in data
 
 
 def _csv_rows(text: str, name: str) -> list[RawRow]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    header: list[str] = []
     rows = []
     try:
-        header = [key.strip() for key in reader.fieldnames or []]
-        twice = [key for key in header if header.count(key) > 1]
-        if twice:
-            raise UsageError(f"manifest {name}, line 1: the column {twice[0]!r} stands there twice")
-        reader.fieldnames = header
-        last = reader.line_num
+        last = 0
         for cells in reader:
             line, last = last + 1, reader.line_num
-            if cells.pop(None, None):  # type: ignore[call-overload]
+            if not any(cell.strip() for cell in cells):  # as spreadsheets write empty rows
+                continue
+            if not header:
+                header = _csv_header(cells, name, line)
+                continue
+            if any(cells[len(header) :]):
                 raise UsageError(f"manifest {name}, line {line}: more cells than the header has; put commas inside quotes")
-            rows.append(RawRow({key: value for key, value in cells.items() if value not in (None, "")}, line))
+            for number, (key, cell) in enumerate(zip(header, cells, strict=False), 1):
+                if cell and not key:
+                    raise UsageError(f"manifest {name}, line {line}: {cell[:40]!r} stands in column {number}, which has no name")
+            rows.append(RawRow({key: cell for key, cell in zip(header, cells, strict=False) if cell}, line))
     except csv.Error as e:
         raise UsageError(f"manifest {name}, line {reader.line_num}: not valid CSV ({e})") from e
     return rows
+
+
+def _csv_header(cells: list[str], name: str, line: int) -> list[str]:
+    header = [cell.strip() for cell in cells]
+    for mark, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(header) == 1 and mark in cells[0].strip(" "):
+            raise UsageError(f"manifest {name}, line {line}: cells are separated by {called}; save it with commas")
+    twice = [key for key in header if key and header.count(key) > 1]
+    if twice:
+        raise UsageError(f"manifest {name}, line {line}: the column {twice[0]!r} stands there twice")
+    return header
 
 
 def _json_rows(text: str, name: str) -> list[RawRow]:
@@ -129,7 +157,9 @@ def _yaml_rows(text: str, name: str) -> list[RawRow]:
         _check_node(node, name, DEEPEST)
         defaults, jobs = _yaml_parts(node, name)
         shared = construct_yaml(defaults) if defaults is not None else {}
-        return [_yaml_row(construct_yaml(job), job, shared) for job in jobs]
+        if defaults is not None:
+            shared = _as_written(shared, defaults)
+        return [_yaml_row(_as_written(construct_yaml(job), job), job, shared) for job in jobs]
     except yaml.YAMLError as e:
         mark = e.problem_mark if isinstance(e, yaml.MarkedYAMLError) else None
         where = f", line {mark.line + 1}" if mark is not None else ""
@@ -163,8 +193,19 @@ def _yaml_parts(node: Any, name: str) -> tuple[Any, list[Any]]:
 
 def _yaml_row(data: dict[str, Any], node: Any, defaults: Mapping[str, Any]) -> RawRow:
     lines = {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
+    return RawRow(data, node.start_mark.line + 1, lines, defaults)
+
+
+def _as_written(data: dict[Any, Any], node: Any) -> dict[str, Any]:
+    """Keys that hold text as they stand in the file: `id: 007`, `1_000`, `on` and `2026-01-02` are names here, though YAML knows
+    numbers, truths and dates. `null` stays nothing."""
+    import yaml
+
     named = {str(key): value for key, value in data.items()}
-    return RawRow(named, node.start_mark.line + 1, lines, {str(key): value for key, value in defaults.items()})
+    for key, value in node.value:
+        if key.value in TEXTS and isinstance(value, yaml.ScalarNode) and not value.tag.endswith((":str", ":null", ":binary")):
+            named[key.value] = value.value
+    return named
 
 
 def _check_node(node: Any, name: str, depth: int) -> None:

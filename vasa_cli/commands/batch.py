@@ -12,7 +12,7 @@ import typer
 
 from vasa_cli.commands import common
 from vasa_cli.commands.render import check_dtype, signing_of
-from vasa_cli.errors import BatchError, UsageError, VasaError
+from vasa_cli.errors import BatchError, InputError, UsageError, VasaError
 
 if TYPE_CHECKING:
     from vasa_cli.batch.job import Job, Outcome
@@ -172,6 +172,7 @@ def batch(
         _plan(rows, as_json)
         return
     journal = journal_file or (None if manifest == "-" else Path(f"{manifest}{part}.journal.jsonl"))
+    _check_files(rows, manifest, journal, report, junit)
     mode = {"resume": resume, "retry_failed": retry_failed, "fail_fast": fail_fast, "retries": retries}
     start = time.perf_counter()
     outcomes = _run(rows, journal, executor, mode, shared, progress, quiet, as_json)
@@ -181,10 +182,33 @@ def batch(
 def _stdin() -> str:
     from vasa_cli.batch.source import LARGEST
 
-    text = sys.stdin.read(LARGEST + 1)
-    if len(text) > LARGEST:
+    data = sys.stdin.buffer.read(LARGEST + 1)
+    if len(data) > LARGEST:
         raise UsageError(f"stdin: more than {LARGEST >> 20} MB; split the manifest")
-    return text
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise InputError(f"stdin: the manifest is not UTF-8 text ({e})") from e
+
+
+def _check_files(rows: list[Job], manifest: str, journal: Path | None, report: Path | None, junit: Path | None) -> None:
+    """What is written at the end can be written, and over nothing else: known now, not after hours. Raises UsageError."""
+    from vasa_cli.batch.places import check_others
+    from vasa_cli.files import check_output
+
+    named = {
+        "--report": report,
+        "--junit": junit,
+        "--journal": journal,
+        "the manifest": None if manifest == "-" else Path(manifest),
+    }
+    check_others(rows, {called: path for called, path in named.items() if path is not None and not path.is_char_device()})
+    for flag in ("--report", "--junit"):
+        if (path := named[flag]) is not None:
+            try:
+                check_output(path, overwrite=True)
+            except UsageError as e:
+                raise UsageError(f"{flag}: {str(e).replace('-o', flag)}") from e
 
 
 def _executor(jobs: int, scheduler: str | None, cluster: str | None, timeout: float | None) -> Executor:
