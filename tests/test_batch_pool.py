@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from vasa_cli.batch import cluster
 from vasa_cli.batch.job import Job
 from vasa_cli.batch.manifest import Shared, read_manifest
 from vasa_cli.batch.pool import Pool
@@ -96,3 +98,17 @@ def test_workers_take_the_settings_of_now(manifest: Path, monkeypatch: pytest.Mo
     assert outcomes(jobs[:1]) == ["done"]
     monkeypatch.setenv("VASA_MAX_DURATION", "0.05")
     assert "--max-duration" in outcomes(jobs[1:])[0]
+
+
+def test_a_worker_with_another_version_or_weights_says_so(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would make other frames under a receipt that looks right; nothing is written."""
+    distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
+    monkeypatch.setattr(distributed, "get_worker", SimpleNamespace)
+    job = read_manifest(str(manifest), Shared(weights="smoke"))[0]
+    here = cluster.installed(job)
+    assert {"vasa", "face encoder", "motion weights", "speech weights"} <= set(here)
+    there = {**here, "vasa": "9.9", "motion weights": "0" * 64}
+    outcome = cluster.do(job, 1, None, None, {}, there)
+    assert (outcome.status, outcome.exit_code, outcome.transient) == ("failed", 5, False)
+    assert "another motion weights, vasa; install the same" in (outcome.error or "")
+    assert not job.output.exists()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import socket
 import tempfile
 import threading
 import uuid
@@ -19,8 +20,9 @@ from typing import Any
 
 from vasa_cli.batch.job import Job, Outcome
 from vasa_cli.batch.run import Queue, Task
-from vasa_cli.errors import UsageError
+from vasa_cli.errors import UsageError, VasaError, WeightsError
 from vasa_cli.limits import DURATION_ENV, PIXELS_ENV
+from vasa_cli.requests import EncodeRequest
 
 _AHEAD = 1  # tasks that wait at each worker, so that none idles
 _CONNECT = 30.0  # seconds
@@ -43,8 +45,22 @@ def absolute(value: Any) -> Any:
     return value
 
 
-def do(job: Job, attempt: int, threads: int | None, timeout: float | None, limits: dict[str, str]) -> Outcome:
-    """On a dask worker: one job at a time in each process, models kept between them. limits: of `vasa_cli.limits`."""
+def installed(job: Job) -> dict[str, str]:
+    """What this machine brings to a job besides its inputs: version and weights. Raises WeightsError."""
+    from vasa_cli import __version__
+    from vasa_cli.motions import weight_hashes
+    from vasa_cli.portrait.encode_hash import encoder_hash
+
+    request = job.request
+    weights = {} if isinstance(request, EncodeRequest) else weight_hashes(request.motion.weights)
+    return {"vasa": __version__, "face encoder": encoder_hash(), **{f"{part} weights": value for part, value in weights.items()}}
+
+
+def do(
+    job: Job, attempt: int, threads: int | None, timeout: float | None, limits: dict[str, str], wanted: dict[str, str]
+) -> Outcome:
+    """On a dask worker: one job at a time in each process, models kept between them. limits: of `vasa_cli.limits`. wanted: what
+    is `installed` where the batch was started; a machine with anything else would make other frames, and says so."""
     from distributed import get_worker
 
     from vasa_cli.batch.worker import use_threads
@@ -52,6 +68,11 @@ def do(job: Job, attempt: int, threads: int | None, timeout: float | None, limit
     os.environ.update(limits)
     if threads is not None:
         use_threads(threads)
+    other = _other(job, wanted)
+    if other:
+        error = f"the worker on {socket.gethostname()} has another {', '.join(other)}; install the same on all machines"
+        code = WeightsError.exit_code
+        return Outcome(job.id, "failed", str(job.output), job.task, error=error, exit_code=code, attempts=attempt)
     from vasa_cli.batch.perform import Workshop, perform
     from vasa_cli.progress import Reporter
 
@@ -59,6 +80,22 @@ def do(job: Job, attempt: int, threads: int | None, timeout: float | None, limit
     kept = worker.__dict__.setdefault("_vasa", (threading.Lock(), Workshop()))
     with kept[0]:
         return _limited(lambda: perform(job, Reporter(), kept[1], attempt), job, attempt, timeout)
+
+
+def _other(job: Job, wanted: dict[str, str]) -> list[str]:
+    """What differs here from what is wanted."""
+    try:
+        found = installed(job)
+    except VasaError:  # not there at all: the job itself says so
+        return []
+    return sorted(name for name in wanted if found.get(name) != wanted[name])
+
+
+def _wanted(job: Job) -> dict[str, str]:
+    try:
+        return installed(job)
+    except VasaError:  # the job says it better
+        return {}
 
 
 def _limited(call: Callable[[], Outcome], job: Job, attempt: int, timeout: float | None) -> Outcome:
@@ -113,8 +150,9 @@ class Dask:
                     number += 1
                     started(task)
                     future = client.submit(
-                        do, absolute(task.job), task.attempt, threads, self.timeout, limits, key=f"{name}-{number}", pure=False
-                    )
+                        do, absolute(task.job), task.attempt, threads, self.timeout, limits, _wanted(task.job),
+                        key=f"{name}-{number}", pure=False,
+                    )  # fmt: skip
                     tasks[future.key] = task
                     ended.add(future)
                 future = next(ended)
