@@ -15,6 +15,7 @@ from vasa_cli.batch.manifest import Shared, read_manifest
 from vasa_cli.batch.row import schema
 from vasa_cli.batch.shard import in_shard, parse_shard
 from vasa_cli.errors import UsageError
+from vasa_cli.motion.presets import Preset, load_preset
 
 
 def jobs_of(text: str, form: str = "yaml", **shared: Any) -> list[Job]:
@@ -141,3 +142,19 @@ def test_the_schema_agrees_with_the_reader() -> None:
         assert not checker.is_valid(data), data
         with pytest.raises(UsageError):
             jobs_of(json.dumps(data))
+
+
+def test_a_preset_is_read_once_however_many_rows_name_it(tmp_path: Path) -> None:
+    read: list[str] = []
+
+    def presets(name: str) -> Preset:
+        read.append(name)
+        return load_preset(name)
+
+    rows = [{"id": f"j{i}", "portrait": "p.png", "audio": "s.wav", "preset": ("sad", "shy")[i % 2]} for i in range(500)]
+    jobs = jobs_of("\n".join(map(json.dumps, rows)), "jsonl", presets=presets)
+    assert len(jobs) == 500
+    assert sorted(read) == ["sad", "shy"]
+    again = jobs_of(json.dumps(rows[0]), "jsonl", presets=presets)  # another batch of the same process sees files anew
+    assert again[0].request == jobs[0].request
+    assert read.count("sad") == 2

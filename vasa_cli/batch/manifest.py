@@ -7,7 +7,9 @@ import hashlib
 import itertools
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,17 @@ from vasa_cli.batch.row import Row, RowError, check_text, parse_row
 from vasa_cli.batch.source import RawRow, read_rows, read_text
 from vasa_cli.drive import Drive
 from vasa_cli.errors import UsageError
-from vasa_cli.motion.presets import FORMS, load_preset, nearest, parse_emotions, parse_gaze, parse_guidance, resolve_controls
+from vasa_cli.files import is_there
+from vasa_cli.motion.presets import (
+    FORMS,
+    Preset,
+    load_preset,
+    nearest,
+    parse_emotions,
+    parse_gaze,
+    parse_guidance,
+    resolve_controls,
+)
 from vasa_cli.picture import picture_options
 from vasa_cli.pipeline import FACE_SUFFIX, EncodeRequest, GenerateRequest, MotionOptions, RenderRequest
 from vasa_cli.requests import check_speech
@@ -33,7 +45,7 @@ _PLACE = re.compile(r"\{([^{}]*)\}")
 
 @dataclass(frozen=True)
 class Shared:
-    """What holds for the whole batch: flags of the command."""
+    """What holds for the whole batch: flags of the command. presets: gives a preset by name or file."""
 
     output_dir: Path | None = None
     seed: int = 0
@@ -47,6 +59,7 @@ class Shared:
     refine: bool = False
     speech: str = "builtin"
     sign: Signing | None = None
+    presets: Callable[[str], Preset] = field(default=load_preset, repr=False, compare=False)
 
 
 def read_manifest(source: str, shared: Shared, *, form: str = "auto", text: str | None = None) -> list[Job]:
@@ -54,6 +67,7 @@ def read_manifest(source: str, shared: Shared, *, form: str = "auto", text: str 
     folder, name = (Path(), "stdin") if source == "-" else (Path(source).parent, Path(source).name)
     if text is None:
         text = read_text(Path(source))
+    shared = replace(shared, presets=lru_cache(maxsize=256)(shared.presets))  # thousands of rows name a few: each is read once
     jobs: list[Job] = []
     wrong: list[tuple[str, int]] = []
     for number, raw in enumerate(read_rows(text, form, name), 1):
@@ -90,7 +104,7 @@ def _jobs_of(raw: RawRow, folder: Path, shared: Shared) -> list[Job]:
 
 
 def _matches(pattern: str | None, key: str, folder: Path) -> list[str | None]:
-    if pattern is None or not glob.has_magic(pattern) or (folder / pattern).exists():
+    if pattern is None or not glob.has_magic(pattern) or is_there(folder / pattern):
         return [pattern]
     base = glob.escape(str(folder))
     found = sorted(p for p in glob.glob(os.path.join(base, pattern), recursive=True) if os.path.isfile(p))
@@ -165,7 +179,7 @@ def _motion(row: Row, seed: int, folder: Path, shared: Shared) -> MotionOptions:
     preset_name = row.preset or "neutral"
     if preset_name.endswith((".yaml", ".yml")):
         preset_name = str(folder / preset_name)
-    preset = load_preset(preset_name)
+    preset = shared.presets(preset_name)
     return MotionOptions(
         resolve_controls(preset, _controls(row)), preset.name, seed, check_weights(row.weights or shared.weights), row.steps,
         row.device or shared.device, _style_clip(row, folder), check_speech(row.speech or shared.speech, "speech"), preset.path,
