@@ -31,6 +31,9 @@ SHARE = {
     "preset": 10,
     "manifest": 8,
     "face": 4,
+    "cache": 6,
+    "journal": 10,
+    "inspected": 14,
 }
 MEMORY = 1024  # MB
 SLOW = 10  # seconds an input

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from vasa_cli.errors import InputError, UsageError
+from vasa_cli.errors import InputError, UsageError, VasaError
 
 CHUNK = 1 << 20
 
@@ -62,9 +62,26 @@ def replace_folder(part: Path, path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def is_there(path: Path) -> bool:
+    """Whether `path` is a file; one that cannot be (its name is too long, its folder is closed) is not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def check_utf8(path: Path, kind: type[VasaError]) -> None:
+    """Refuse a name that no receipt, journal or command of ffmpeg could hold. Raises `kind`."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as e:
+        raise kind(f"{str(path)!a}: the name is not UTF-8; rename the file or its folder") from e
+
+
 def check_folder(path: Path, mine: Callable[[str], bool], *, overwrite: bool, create: bool = True) -> None:
     """Refuse, before any work, a folder that holds anything but our own files (`mine` tells by name), or those without
     `overwrite`. Raises UsageError."""
+    check_utf8(path, UsageError)
     if path.exists():
         if not path.is_dir():
             raise UsageError(f"{path}: is a file, not a folder; choose another name with -o")
@@ -104,11 +121,12 @@ def check_output(path: Path, *, overwrite: bool, create: bool = True) -> None:
 
     With `create` the folder is made and a probe file written; without it (dry run) only what exists is looked at.
     """
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder; name a file with -o")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path}: exists already; add --overwrite to replace it, or choose another name with -o")
+    check_utf8(path, UsageError)
     try:
+        if path.is_dir():
+            raise UsageError(f"{path}: is a folder; name a file with -o")
+        if path.exists() and not overwrite:
+            raise UsageError(f"{path}: exists already; add --overwrite to replace it, or choose another name with -o")
         if create:
             path.parent.mkdir(parents=True, exist_ok=True)
             probe = part_path(path)
@@ -135,6 +153,7 @@ def look_at_folder(path: Path) -> None:
 
 def check_input(path: Path, what: str) -> None:
     """Raises InputError when `path` is not a readable, non-empty file; `what` names it ('portrait', 'recording')."""
+    check_utf8(path, InputError)
     try:
         if path.is_dir():
             raise InputError(f"{path}: is a folder, not a {what}")

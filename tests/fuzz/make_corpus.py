@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import struct
+import subprocess
 import tempfile
 import wave
 from pathlib import Path
@@ -18,6 +19,10 @@ from vasa_cli.motion.controls import Controls
 from vasa_cli.motion.track import MotionTrack
 from vasa_cli.pipeline import PARTS, weight_hashes
 from vasa_cli.portrait.latent import _TENSORS, FaceLatent
+from vasa_cli.trust.sign import _BOX as C2PA_BOX
+from vasa_cli.video.ffmpeg import find_ffmpeg
+from vasa_cli.video.provenance import SERVICE, SOURCE_TYPE, XMP_BOX, mark_png, xmp_packet
+from vasa_cli.video.provenance import tags as tags_of_mark
 from vasa_cli.video.receipt import FORMAT
 
 PRESETS = (
@@ -127,17 +132,66 @@ def photos() -> dict[str, bytes]:
     return out
 
 
+JOURNALS = (
+    b'\x01{"event": "batch", "format": "vasa-journal/1", "jobs": 1, "pid": 7}\n{"event": "start", "id": "a", "output": "OUT", '
+    b'"attempt": 1}\n{"event": "retry", "id": "a", "attempt": 1, "error": "x"}\n{"event": "end", "id": "a", "status": "done", '
+    b'"output": "OUT", "key": "KEY", "frame_hash": "sha256:1", "size": 1, "seconds": 1.5}\n{"event": "finish", "counts": {}}\n',
+    b'\x01{"event": "end", "id": "a", "status": "failed", "output": "OUT", "exit_code": 3}\n{"event": "start", "id": "b", "outp',
+    b'\x00{"pid": 1, "host": "h", "key": "k"}', b'\x00{"pid": -1}', b'\x01{"event": "start", "id": "a", "output": ""}\n[]\n7\n',
+)  # fmt: skip
+
+
+def box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def stream_ts() -> bytes:
+    """The first packets of an MPEG-TS stream with the mark in its service."""
+    picture = ("-f", "lavfi", "-i", "color=s=16x16:d=0.04:r=25", "-f", "mpegts", "-metadata", f"service_name={SERVICE}")
+    command = [find_ffmpeg(), "-v", "error", *picture, "-metadata", f"service_provider={SOURCE_TYPE}", "pipe:1"]
+    return subprocess.run(command, check=True, capture_output=True).stdout[: 4 * 188]
+
+
+def marked() -> dict[str, bytes]:
+    """One file of every kind that `vasa inspect` reads the mark of."""
+    packet, rgb = xmp_packet(), Image.new("RGB", (8, 8))
+    uuids = box(b"uuid", XMP_BOX.bytes + packet) + box(b"uuid", C2PA_BOX.bytes + bytes(40))
+    wide = struct.pack(">I4sQ", 1, b"free", 24) + bytes(8)
+    tags = "".join(f"{key}={value}\n" for key, value in tags_of_mark().items())
+    pictures = {}
+    for form, more in (("JPEG", {"xmp": packet}), ("WEBP", {"xmp": packet}), ("TIFF", {"tiffinfo": {700: packet}})):
+        buffer = io.BytesIO()
+        rgb.save(buffer, form, **more)  # type: ignore[arg-type]
+        pictures[f"picture.{form.lower()}"] = buffer.getvalue()
+    with tempfile.TemporaryDirectory() as name:
+        rgb.save(Path(name) / "a.png")
+        mark_png(Path(name) / "a.png")
+        pictures["picture.png"] = (Path(name) / "a.png").read_bytes()
+        motion = motion_file(Path(name), 2, False)
+    return {
+        **pictures, "video.mp4": box(b"ftyp", b"isom\0\0\2\0isom") + wide + uuids,
+        "video.mov": box(b"ftyp", b"qt  \0\0\2\0qt  ") + box(b"mdat", bytes(16)) + uuids,
+        "video.mkv": b"\x1a\x45\xdf\xa3;FFMETADATA1\n" + tags.encode() + b"\n[STREAM]\n", "video.ts": stream_ts(),
+        "video.y4m": b"YUV4MPEG2 W16 H16 F25:1 XAI_GENERATED=vasa_cli XDST=trainedAlgorithmicMedia\nFRAME\n",
+        "receipt.json": receipt(), "motion.safetensors": motion,
+    }  # fmt: skip
+
+
 def main() -> None:
     save("preset", tuple(t.encode() for t in PRESETS))
     save("manifest", MANIFESTS)
     save("control", CONTROLS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        save("face", (face_header(folder),))
+        header = face_header(folder)
+        save("face", (header,))
+        save("cache", (b"\0" + header, b"\x01" + b"4242", b"\x01" + b"9" * 40, b"\x02half"))
         motions = (motion_file(folder, 4, False), motion_file(folder, 2, True))
         save("motion", motions)
         save("weights", motions)
     save("receipt", (receipt(), receipt(output="../a.mp4"), receipt(controls=3), receipt(steps=4, seed=-1)))
+    save("journal", JOURNALS)
+    save("inspected", marked())
     save("wav", wav_files())
     save("photo", photos())
 

@@ -11,8 +11,14 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+from vasa_cli.batch.claim import claim_path
+from vasa_cli.batch.job import Job, Outcome, job_key
+from vasa_cli.batch.journal import Journal, read_journal
 from vasa_cli.batch.manifest import Shared, read_manifest
-from vasa_cli.errors import InputError, VasaError
+from vasa_cli.batch.run import plan
+from vasa_cli.batch.summary import summary
+from vasa_cli.batch.summary import table as summary_table
+from vasa_cli.errors import InputError, UsageError, VasaError
 from vasa_cli.motion.controls import Controls
 from vasa_cli.motion.presets import read_preset
 from vasa_cli.motion.track import MotionTrack
@@ -20,10 +26,17 @@ from vasa_cli.portrait.cache import FaceCache
 from vasa_cli.portrait.latent import FaceLatent
 from vasa_cli.portrait.pixels import read_photo
 from vasa_cli.record import request_from
+from vasa_cli.requests import MotionOptions, RenderRequest
+from vasa_cli.seal import sealed
 from vasa_cli.stream.control import LiveControls
 from vasa_cli.stream.control_reader import ControlReader
 from vasa_cli.stream.pcm import PcmDecoder, WavReader
+from vasa_cli.trust import inspect as inspection
+from vasa_cli.trust.marks import _of_tags, _of_xmp, container_of, mark_of, tags_in
+from vasa_cli.trust.sign import signature_of
+from vasa_cli.video.provenance import XMP_BOX, read_box
 from vasa_cli.weights.registry import load_tensors
+from vasa_cli.words import to_json
 
 CORPUS = Path(__file__).parent / "corpus"
 LONGEST_LINE = 2000  # characters of an error message: it has to fit a terminal
@@ -91,7 +104,7 @@ def face(data: bytes, folder: Path) -> None:
     path = _tensors(data, folder, "a.face.safetensors", FACE_DATA)
     with contextlib.suppress(InputError):
         FaceLatent.load(path).shrunk(256)
-    FaceCache._read(path, "0", "0")  # a cache entry that cannot be read is one that is not there: it never raises
+    sealed(path)  # a seal that cannot be read is none: it never raises
 
 
 def motion(data: bytes, folder: Path) -> None:
@@ -141,7 +154,72 @@ def photo(data: bytes, folder: Path) -> None:
     assert rgb.ndim == 3 and rgb.shape[2] == 3 and rgb.dtype == "uint8"
 
 
-READERS = {f.__name__: f for f in (preset, manifest, face, motion, receipt, control, wav, weights, photo)}
+def inspected(data: bytes, folder: Path) -> None:
+    """What `vasa inspect` reads by itself; ffmpeg, which it asks about videos and their tags, is a process of its own. Tags are
+    read from what ffmpeg would say: the input itself."""
+    path = _file(data, folder, "a.bin")
+    container = container_of(path)
+    if container == "mp4":
+        read_box(path, XMP_BOX)
+        _of_xmp(data, "")
+    elif container == "matroska":
+        _of_tags(tags_in(data))
+    elif container in ("ts", "y4m"):
+        mark_of(path, container)
+    else:
+        inspection.table(inspection.inspect(path))
+    signature_of(path)
+
+
+def cache(data: bytes, folder: Path) -> None:
+    """A cache folder that others have written into: its entry, the lock beside it, a part file. Nothing of it may raise, and
+    nothing outside may go away. The first byte chooses what is damaged."""
+    root, witness = folder / "faces", folder / "witness.part-1"
+    root.mkdir(exist_ok=True)
+    witness.touch()
+    faces = FaceCache(root)
+    entry = faces.path_of("0", "largest", None, "0")
+    kind, body = (data[0] % 3, data[1:]) if data else (0, b"")
+    if kind == 0:
+        _tensors(body, root, entry.name, FACE_DATA)
+        faces._read(entry, "0", "0")
+    elif kind == 1:
+        (root / f"{entry.name}.lock").write_bytes(body)
+        with faces._alone(entry):
+            pass
+        (root / f"{entry.name}.lock").write_bytes(body)
+    else:
+        (root / f"{entry.name}.part-1").write_bytes(body)
+    faces.sweep()
+    faces.prune(max_age_days=1, max_bytes=1 << 20)
+    faces.clear()
+    assert witness.exists() and not entry.exists()
+
+
+def journal(data: bytes, folder: Path) -> None:
+    """--resume with a journal from anywhere, over outputs that are there, and the claims beside them. The first byte chooses
+    whether the input is the journal or a claim."""
+    place = folder / "jobs.journal.jsonl"
+    output = folder / "out.mp4"
+    for path in (folder / "p.png", folder / "s.wav", output):
+        path.write_bytes(b"x")
+    text, claim = (data[1:], b"") if data and data[0] % 2 else (b'{"event": "start", "id": "a", "output": "out.mp4"}', data[1:])
+    jobs = [Job("a", RenderRequest(folder / "p.png", folder / "s.wav", output, MotionOptions(weights="smoke")))]
+    place.write_bytes(text.replace(b"OUT", str(output).encode()).replace(b"KEY", job_key(jobs[0]).encode()))
+    claim_path(output).write_bytes(claim)
+    with Journal(place, resume=True) as found:
+        with contextlib.suppress(UsageError):  # an output that no journal speaks of
+            planned = plan(jobs, found, resume=True)
+            outcomes = [*planned.skipped, *planned.left, *(Outcome(j.id, "failed", str(j.output)) for j in planned.todo)]
+            summary_table(outcomes, summary(outcomes, 1.0))
+            to_json([o.to_json() for o in outcomes])
+        found.sweep()
+    read_journal(place)
+
+
+READERS = {
+    f.__name__: f for f in (preset, manifest, face, motion, receipt, cache, journal, inspected, control, wav, weights, photo)
+}
 TARGETS = {name: checked(read) for name, read in READERS.items()}
 
 

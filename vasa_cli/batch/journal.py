@@ -11,6 +11,7 @@ A line that a crash cut short is passed over, and what follows begins on a line 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -107,7 +108,8 @@ class Journal:
     def sweep(self) -> None:
         """Remove what runs of this journal left behind as they died."""
         for output in set(self.begun.values()):
-            sweep(Path(output))
+            with contextlib.suppress(OSError, ValueError):  # a line that names what cannot be an output
+                sweep(Path(output))
 
     def _add(self, line: Mapping[str, Any]) -> None:
         self._take(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import typer
 
 from vasa_cli.errors import EXIT_INTERRUPTED, UsageError, VasaError
 from vasa_cli.limits import DURATION_ENV, PIXELS_ENV, raise_limits
+from vasa_cli.words import one_line, to_json
 
 DEBUG_ENV = "VASA_DEBUG"
 CACHE_ENV = "VASA_CACHE_DIR"
@@ -283,13 +283,9 @@ def _say(text: str) -> None:
     print(f"vasa: {text}", file=sys.stderr, flush=True)
 
 
-def one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
 def emit(data: dict[str, Any], plain: str, as_json: bool) -> None:
     """The result, and nothing else, on stdout."""
-    print(json.dumps(data, ensure_ascii=False) if as_json else plain, flush=True)
+    print(to_json(data) if as_json else plain, flush=True)
 
 
 def emit_plan(plan: dict[str, Any], as_json: bool) -> None:

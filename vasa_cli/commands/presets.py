@@ -39,10 +39,11 @@ def show(name: Annotated[str, typer.Argument(help="Name or file.")], as_json: co
 @common.command
 def check(files: Annotated[list[Path], typer.Argument(help="Preset files.")], as_json: common.AsJson = False) -> None:
     """Check preset files; the first defect ends with exit code 2 and a line that names key and range."""
+    from vasa_cli.files import is_there
     from vasa_cli.motion.presets import load_preset, read_preset
 
     names = []
     for file in files:
-        preset = read_preset(file) if file.is_file() else load_preset(str(file))
+        preset = read_preset(file) if is_there(file) else load_preset(str(file))
         names.append({"file": str(file), "name": preset.name, "ok": True})
     common.emit({"checked": names}, "\n".join(f"{n['file']}: ok" for n in names), as_json)

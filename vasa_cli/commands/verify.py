@@ -9,6 +9,7 @@ import typer
 
 from vasa_cli.commands import common
 from vasa_cli.errors import DiffersError, InputError, UsageError
+from vasa_cli.words import one_line
 
 if TYPE_CHECKING:
     from vasa_cli.trust.verify import Verified
@@ -52,7 +53,7 @@ def verify(
         try:
             done = compare(video, receipt)
         except InputError as e:
-            results.append({"output": str(video), "error": common.one_line(str(e))})
+            results.append({"output": str(video), "error": one_line(str(e))})
             code = InputError.exit_code
             continue
         failed = bool(done.differing) or (strict and bool(done.missing or done.unchecked))
@@ -71,13 +72,14 @@ def _lines(done: Verified, quiet: bool) -> list[str]:
         first += f"; not there: {gone}"
     if done.unchecked:
         first += f"; not checked: {', '.join(done.unchecked)}"
-    rows = [] if quiet else [f"  {c.state:<11}  {c.name}{f' ({c.detail})' if c.detail else ''}" for c in done.checks]
-    return [first, *rows]
+    rows = [] if quiet else done.checks
+    details = [one_line(f" ({c.detail})" if c.detail else "") for c in rows]
+    return [one_line(first), *(f"  {c.state:<11}  {c.name}{f' {d}' if d else ''}" for c, d in zip(rows, details, strict=True))]
 
 
 def _say(results: list[dict[str, Any]], as_json: bool) -> None:
     plain: list[str] = []
     for result in results:
-        plain += result.pop("lines", []) or [f"{result['output']}: cannot be verified: {result['error']}"]
+        plain += result.pop("lines", []) or [one_line(f"{result['output']}: cannot be verified: {result['error']}")]
     data = {"same": all(r.get("same", False) for r in results), "videos": results}
     common.emit(data, "\n".join(plain), as_json)

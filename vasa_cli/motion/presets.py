@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from vasa_cli.errors import UsageError
+from vasa_cli.files import is_there
 from vasa_cli.limits import TEXT_BYTES
 from vasa_cli.motion.behaviour.style import range_of
 from vasa_cli.motion.controls import (
@@ -143,7 +144,7 @@ def load_preset(name_or_file: str) -> Preset:
         path = known[name_or_file]
     elif looks_like_file:
         path = Path(name_or_file)
-        if not path.is_file():
+        if not is_there(path):
             raise UsageError(f"preset file {name_or_file}: no such file")
     else:
         raise UsageError(f"unknown preset {name_or_file!r}{nearest(name_or_file, known)}; shipped are: {', '.join(known)}")

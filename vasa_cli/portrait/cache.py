@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vasa_cli.errors import InputError
+from vasa_cli.files import is_there
 from vasa_cli.locks import hold, try_hold
 from vasa_cli.portrait.encode_hash import Size, encoder_hash, purpose
 from vasa_cli.portrait.latent import FORMAT, SIZE, FaceLatent
 
 SUFFIX = ".face.safetensors"
+_PID_DIGITS = 10  # more than any system's process numbers have
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,7 @@ class FaceCache:
         with contextlib.suppress(OSError):
             self.root.mkdir(parents=True, exist_ok=True)
         with hold(_lock_of(entry)) as lock:
-            if lock.text.isdigit():
-                _part_of(entry, int(lock.text)).unlink(missing_ok=True)
+            _clear_part(entry, lock.text)
             lock.write(str(os.getpid()))
             yield
 
@@ -103,7 +104,7 @@ class FaceCache:
     @staticmethod
     def _read(entry: Path, digest: str, encoder: str) -> FaceLatent | None:
         """A whole entry that says it is what its name says, or None."""
-        if not entry.is_file():
+        if not is_there(entry):
             return None
         try:
             latent = FaceLatent.load(entry)
@@ -163,14 +164,19 @@ class FaceCache:
             lock = try_hold(place)
             if lock is None:  # at work
                 continue
-            if lock.text.isdigit():
-                with contextlib.suppress(OSError):
-                    _part_of(place.with_suffix(""), int(lock.text)).unlink(missing_ok=True)
+            _clear_part(place.with_suffix(""), lock.text)
             lock.release()
 
 
 def _part_of(entry: Path, pid: int) -> Path:
     return entry.with_name(f"{entry.name}.part-{pid}")
+
+
+def _clear_part(entry: Path, text: str) -> None:
+    """Remove the part file of the process whose number stands in a lock; anybody may have written that."""
+    if text.isascii() and text.isdigit() and len(text) <= _PID_DIGITS:
+        with contextlib.suppress(OSError):
+            _part_of(entry, int(text)).unlink(missing_ok=True)
 
 
 def _lock_of(entry: Path) -> Path:

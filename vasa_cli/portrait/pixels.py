@@ -24,7 +24,7 @@ _ROWS = 256  # converted at a time
 READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "HEIF", "JPEG2000", "MPO", "PPM", "TGA", "ICO",
             "PSD", "PCX", "SGI", "QOI", "DDS", "SUN")  # fmt: skip
 # What Pillow's readers raise on damaged files, found by fuzzing: besides what they mean to, whatever their arithmetic meets.
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, TypeError, AttributeError, AssertionError, RuntimeError, ArithmeticError,
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, TypeError, AttributeError, AssertionError, RuntimeError, ArithmeticError,
             LookupError, MemoryError, struct.error, zlib.error)  # fmt: skip
 _pillow_limit = threading.Lock()
 BACKDROP = 128  # grey under transparent photos: neither black hair nor white shirts melt into it
@@ -42,7 +42,7 @@ def _to_eight_bit(image: Image.Image) -> Image.Image:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Pillow's warnings and log lines about damage off the user's screen: the error says it in one line."""
     logger = logging.getLogger("PIL")
     silent = logging.NullHandler()
@@ -56,7 +56,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _open(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path) -> Iterator[Image.Image]:
     """The picture, its size checked before anything is decoded. Pillow's own limit, a global, which first only warns, is ours
     meanwhile: it also guards the tiles and pictures within."""
     with _pillow_limit:
@@ -97,7 +97,7 @@ def read_photo(path: Path, least: int = MIN_SIDE) -> np.ndarray:
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the photo file is empty; export or download it again")
     try:
-        with _quiet(), _open(path) as raw:
+        with quiet(), opened(path) as raw:
             image = ImageOps.exif_transpose(raw)
             if image.mode in ("F", "I") or image.mode.startswith("I;16"):
                 image = _to_eight_bit(image)
@@ -108,7 +108,7 @@ def read_photo(path: Path, least: int = MIN_SIDE) -> np.ndarray:
         raise InputError(f"{path}: more than {max_pixels() / 1e6:g} megapixels within; scale it, or raise --max-pixels") from e
     except UnidentifiedImageError as e:
         raise InputError(f"{path}: not a picture that Pillow can read; give a JPEG, PNG or WebP photo") from e
-    except _DAMAGED as e:
+    except DAMAGED as e:
         raise InputError(f"{path}: the picture is damaged ({e}); export or download it again") from e
     if min(rgb.shape[:2]) < least:
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vasa_cli.files import sha256_file
+from vasa_cli.files import is_there, sha256_file
 from vasa_cli.video.receipt import stored_path
 
 
@@ -38,4 +38,4 @@ def preset_file_of(inputs: dict[str, Any], receipt: Path) -> Path | None:
     if item is None:
         return None
     path = place_of(item, receipt)
-    return path if path is not None and path.is_file() and sha256_file(path) == item["sha256"] else None
+    return path if path is not None and is_there(path) and sha256_file(path) == item["sha256"] else None

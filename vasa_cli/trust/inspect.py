@@ -10,7 +10,9 @@ from vasa_cli.errors import InputError
 from vasa_cli.files import check_input
 from vasa_cli.parsing import HEADER_BYTES, load_json
 from vasa_cli.trust.marks import NO_MARK, Mark, container_of, mark_of
+from vasa_cli.video.formats import is_sequence
 from vasa_cli.video.receipt import read_receipt, receipt_path
+from vasa_cli.words import one_line
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,11 @@ class Inspected:
 
 def inspect(path: Path) -> Inspected:
     """Raises InputError when the file cannot be read or is none of ours, EncoderError when there is no ffmpeg."""
-    if path.is_dir() or (path.suffix.lower() == ".png" and "%" in path.name):
-        return _sequence(path)
-    check_input(path, "file")
-    container = container_of(path)
     try:
+        if path.is_dir() or is_sequence(path):
+            return _sequence(path)
+        check_input(path, "file")
+        container = container_of(path)
         if container == "json":
             return Inspected(path, "receipt", facts=_of_receipt(read_receipt(path)))
         if container == "safetensors":
@@ -50,7 +52,7 @@ def inspect(path: Path) -> Inspected:
             return _video(path, container)
     except OSError as e:
         raise InputError(f"{path}: cannot be read ({e.strerror or e})") from e
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as e:
         raise InputError(f"{path}: the file is incomplete or damaged ({type(e).__name__}: {e})") from e
     raise InputError(f"{path}: neither a video nor a picture, receipt, motion file or face file")
 
@@ -68,14 +70,13 @@ def _video(path: Path, container: str) -> Inspected:
 
 
 def _picture(path: Path) -> Inspected:
-    from PIL import Image
-
+    from vasa_cli.portrait.pixels import DAMAGED, opened, quiet
     from vasa_cli.trust.sign import signature_of
 
     try:
-        with Image.open(path) as picture:
+        with quiet(), opened(path) as picture:
             facts = {"container": str(picture.format).lower(), "size": list(picture.size)}
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
+    except DAMAGED as e:
         raise InputError(f"{path}: not a picture that can be read ({e})") from e
     return Inspected(path, "picture", mark_of(path, "picture"), facts, signature_of(path))
 
@@ -163,7 +164,7 @@ def table(seen: Inspected) -> str:
         if seen.kind != "picture":
             rows.append(("receipt", str(seen.receipt) if seen.receipt else "none beside it"))
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)
+    return "\n".join(f"{name:<{width}}  {one_line(text)}" for name, text in rows)
 
 
 def _shown(value: Any) -> str:

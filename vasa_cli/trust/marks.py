@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from vasa_cli.errors import InputError
 from vasa_cli.video import provenance
 from vasa_cli.video.ffmpeg import file_url, find_ffmpeg, safe_words
 
@@ -91,10 +92,15 @@ def _of_tags(tags: dict[str, str]) -> Mark:
 
 
 def tags_of(path: Path) -> dict[str, str]:
-    """Tags of the whole file, names in small letters, as ffmpeg reads them; none where it reads none."""
+    """Tags of the whole file, names in small letters, as ffmpeg reads them; none where it reads none. Raises EncoderError."""
     command = [str(find_ffmpeg()), "-v", "error", "-nostdin", *safe_words(), "-i", file_url(path)]
     done = subprocess.run([*command, "-f", "ffmetadata", "pipe:1"], capture_output=True, stdin=subprocess.DEVNULL)
-    text = done.stdout.decode(errors="replace").split("\n[", 1)[0].replace("\\\n", "\n")
+    return tags_in(done.stdout)
+
+
+def tags_in(metadata: bytes) -> dict[str, str]:
+    """Tags of the whole file in the text of ffmpeg's ffmetadata format."""
+    text = metadata.decode(errors="replace").split("\n[", 1)[0].replace("\\\n", "\n")
     lines = (line.partition("=") for line in re.split(r"(?<!\\)\n", text) if not line.startswith(";"))
     return {key.lower(): re.sub(r"\\(.)", r"\1", value) for key, sign, value in lines if sign}
 
@@ -123,11 +129,13 @@ def _of_service(path: Path) -> Mark:
 
 def _of_picture(path: Path) -> Mark:
     """XMP of a photo or a picture of a sequence (JPEG, PNG, WebP, TIFF)."""
-    from PIL import Image
+    from vasa_cli.portrait.pixels import DAMAGED, opened, quiet
 
     try:
-        with Image.open(path) as picture:
-            packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp") or b""
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        with quiet(), opened(path) as picture:
+            packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp")
+    except (*DAMAGED, InputError):
         return NO_MARK
-    return _of_xmp(packet.encode() if isinstance(packet, str) else bytes(packet), "XMP packet")
+    if isinstance(packet, str):
+        packet = packet.encode(errors="replace")
+    return _of_xmp(packet, "XMP packet") if isinstance(packet, bytes) else NO_MARK  # TIFF's may be a number of any size

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vasa_cli.errors import EncoderError, InputError, VasaError
-from vasa_cli.files import sha256_file
+from vasa_cli.errors import EncoderError, InputError, UsageError, VasaError
+from vasa_cli.files import is_there, sha256_file
 from vasa_cli.trust.entries import place_of
-from vasa_cli.video.formats import Format, format_of, is_sequence
+from vasa_cli.video.formats import Format, format_of, is_picture_of, is_sequence
 from vasa_cli.video.framehash import file_hash, frame_hash, sound_hash
 from vasa_cli.video.receipt import confined_output, read_receipt, receipt_path
 
@@ -65,14 +65,17 @@ def verify(target: Path, receipt: Path | None = None) -> Verified:
 
     Raises InputError when video or receipt cannot be read, EncoderError when there is no ffmpeg.
     """
-    place, data = _receipt_of(target, receipt)
+    try:
+        place, data = _receipt_of(target, receipt)
+    except OSError as e:
+        raise InputError(f"{target}: cannot be read ({e.strerror or e})") from e
     try:
         recorded = confined_output(str(data["output"]), place)
         video = recorded if target == place else _video_of(target, recorded)
         if not (video.parent.is_dir() and any(video.parent.iterdir()) if is_sequence(video) else video.is_file()):
             raise InputError(f"{video}: no such video")
         checks = [*_video_checks(video, data), *_input_checks(data, place), *_weight_checks(data["weights"], data["inputs"])]
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as e:
         raise InputError(f"{place}: the receipt is incomplete or was edited ({type(e).__name__}: {e})") from e
     except OSError as e:
         raise InputError(f"{target}: cannot be read ({e.strerror or e})") from e
@@ -96,7 +99,12 @@ def _video_of(target: Path, recorded: Path) -> Path:
 
 def _video_checks(video: Path, data: dict[str, Any]) -> list[Check]:
     pixels, (width, height) = str(data["pixels"]), data["size"]
-    form = format_of(video, alpha=pixels.startswith(("yuva", "rgba")))
+    try:
+        form = format_of(video, alpha=pixels.startswith(("yuva", "rgba")))
+    except UsageError as e:
+        raise InputError(
+            f"{video}: its name does not say what kind of video it is; give it the suffix that it was made with"
+        ) from e
     checks = [_frames(video, (int(width), int(height)), form, data)]
     if "sound_hash" in data and not form.sequence:
         found = sound_hash(video)
@@ -127,7 +135,8 @@ def _mark(video: Path, marked: bool) -> Check:
     """Whether the AI mark is there, or left out, as the receipt says."""
     from vasa_cli.trust.marks import container_of, mark_of
 
-    first = next(iter(sorted(video.parent.iterdir()))) if is_sequence(video) else video
+    names = sorted(p for p in video.parent.iterdir() if is_picture_of(video, p.name)) if is_sequence(video) else [video]
+    first = names[0] if names else video
     container = container_of(first)
     there = container is not None and mark_of(first, container).says_ai
     return _compared("mark", *("AI-generated" if is_there else "none" for is_there in (marked, there)))
@@ -155,7 +164,7 @@ def _input_checks(data: dict[str, Any], receipt: Path) -> list[Check]:
     checks = []
     for key, item in data["inputs"].items():
         path, name = place_of(item, receipt), f"{NAMES.get(key, key)}"
-        if path is None or not path.is_file():
+        if path is None or not is_there(path):
             where = str(item.get("path") or f"shipped preset {item.get('shipped')}")
             checks.append(Check(name, MISSING, where, str(item["sha256"])))
         else:

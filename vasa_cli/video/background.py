@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vasa_cli.errors import InputError, UsageError
+from vasa_cli.files import check_utf8, is_there
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +56,8 @@ def parse_background(text: str, folder: Path = Path()) -> Background:
         return Background("colour", (colour[0], colour[1], colour[2]))
     except ValueError:
         pass
-    if (folder / text).is_file():
+    if is_there(folder / text):
+        check_utf8(folder / text, UsageError)
         return Background("picture", path=folder / text)
     raise UsageError(f"--background {text!r}: neither a colour nor a file that is there; give {FORMS}")
 

@@ -71,7 +71,7 @@ def frame_hash(path: Path, size: tuple[int, int], form: Format | None = None) ->
     command = [str(find_ffmpeg()), "-v", "error", "-nostdin"]
     if form.alpha and form.codec == "libvpx-vp9":
         command += ["-c:v", "libvpx-vp9"]  # ffmpeg's own decoder passes over the transparency
-    source = path.name if form.sequence else file_url(path)
+    source = f"file:{path.name}" if form.sequence else file_url(path)
     command += [*safe_words(",image2" if form.sequence else ""), "-i", source]
     command += ["-map", "0:v:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", pixels, "pipe:1"]
     place = path.parent if form.sequence else None  # only the picture's name may hold a %

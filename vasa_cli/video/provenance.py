@@ -70,6 +70,7 @@ def read_xmp(path: Path) -> bytes | None:
 
 def read_box(path: Path, ident: uuid.UUID, most: int = MOST_XMP) -> bytes | None:
     """Content of the first top-level `uuid` box of this kind in an MP4 or MOV file, at most `most` bytes; None without one."""
+    end = path.stat().st_size
     with path.open("rb") as f:
         while len(head := f.read(8)) == 8:
             size, kind = struct.unpack(">I4s", head)
@@ -79,7 +80,7 @@ def read_box(path: Path, ident: uuid.UUID, most: int = MOST_XMP) -> bytes | None
                 if len(wide) < 8:
                     return None
                 body = int(struct.unpack(">Q", wide)[0]) - 16
-            if size == 0 or body < 0:
+            if size == 0 or not 0 <= body <= end - f.tell():
                 return None
             if kind == b"uuid" and body >= 16 and f.read(16) == ident.bytes:
                 return f.read(min(body - 16, most))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from vasa_cli.device import DTYPES
 from vasa_cli.errors import InputError
-from vasa_cli.files import sha256_file, whole_file
+from vasa_cli.files import is_there, sha256_file, whole_file
 from vasa_cli.limits import RECEIPT_BYTES
 from vasa_cli.parsing import load_json, read_text
 from vasa_cli.video import CRF_RANGE
 from vasa_cli.video.formats import ENCODERS, is_sequence
 from vasa_cli.weights.registry import NAMES
+from vasa_cli.words import to_json
 
 FORMAT = "vasa-receipt/1"
 
@@ -30,7 +30,7 @@ def write_receipt(video: Path, data: dict[str, Any]) -> Path:
     """Write `data` beside `video`; whole or not at all."""
     path = receipt_path(video)
     with whole_file(path) as part:
-        part.write_text(json.dumps({"format": FORMAT, **data}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.write_text(to_json({"format": FORMAT, **data}, indent=2) + "\n", encoding="utf-8")
     return path
 
 
@@ -62,7 +62,7 @@ def checked_input(entry: dict[str, Any], receipt: Path, what: str, instead: Path
     Raises InputError (exit 3) naming the input that is missing or changed.
     """
     path = instead if instead is not None else receipt.absolute().parent / entry["path"]
-    if not path.is_file():
+    if not is_there(path):
         raise InputError(f"{path}: the {what} of this receipt is not there; name where it is now on the command line")
     found = sha256_file(path)
     if found != entry["sha256"]:

@@ -84,7 +84,7 @@ def encode_command(
         options |= {} if form.audio.startswith("pcm") else {"audio_bitrate": AUDIO_BITRATE}
     if mark and not form.sequence:
         options |= {f"metadata:g:{i}": f"{key}={value}" for i, (key, value) in enumerate(provenance.tags().items())}
-    target = part.name if form.sequence else f"file:{part.absolute()}"
+    target = f"file:{part.name}" if form.sequence else f"file:{part.absolute()}"  # or a name such as tcp:... would be an address
     return _flatten(ffmpeg.output(*streams, target, **options).compile(cmd=str(find_ffmpeg())))
 
 
@@ -151,10 +151,10 @@ class VideoWriter:
             self.part = self._open_place()
         except OSError as e:
             raise EncoderError(explain_write(self.path, e)) from e
-        command = encode_command(
-            self.part, self.form, self.size, self.fps, self.frames, self.audio, self.crf, self.mark, self.pixels
-        )
         try:
+            command = encode_command(
+                self.part, self.form, self.size, self.fps, self.frames, self.audio, self.crf, self.mark, self.pixels
+            )
             # A session of its own: Ctrl-C reaches only us, and we end ffmpeg in order.
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
@@ -162,7 +162,10 @@ class VideoWriter:
             )  # fmt: skip
         except OSError as e:
             self._abort()
-            raise EncoderError(f"ffmpeg cannot be started ({e.strerror or e}): {command[0]}; `vasa doctor` checks it") from e
+            raise EncoderError(f"ffmpeg cannot be started ({e.strerror or e}): {find_ffmpeg()}; `vasa doctor` checks it") from e
+        except BaseException:
+            self._abort()
+            raise
         _widen(self._process.stdin)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
