@@ -24,10 +24,22 @@ _KEPT = ("cache_dir", "use_cache", "overwrite", "halvings", "preset_file")  # ch
 
 
 class Hashes:
-    """sha256 of input files, each read once as long as it does not change."""
+    """sha256 of input files, each read once as long as it does not change; and of weights, which no batch sees changing."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int, int], str] = {}
+        self._weights: dict[str, Any] = {}
+
+    def of_weights(self, name: str) -> Any:
+        """Part to hash of these weights; 'missing' where one is not there."""
+        from vasa_cli.motions import weight_hashes
+
+        if name not in self._weights:
+            try:
+                self._weights[name] = weight_hashes(name)
+            except VasaError:
+                self._weights[name] = "missing"
+        return self._weights[name]
 
     def of(self, path: Path | None) -> str | None:
         if path is None:
@@ -57,7 +69,7 @@ def plain(value: Any, hashes: Hashes) -> Any:
             continue
         out[one.name] = item.to_json() if one.name == "controls" else plain(item, hashes)
     if isinstance(value, MotionOptions):
-        out["weights"] = _weights(value)
+        out["weights"] = [value.weights, hashes.of_weights(value.weights)]
     return out
 
 
@@ -79,12 +91,3 @@ def generate_digest(request: GenerateRequest, look: EncodeRequest | None, hashes
     where_left = replace(request, motion=replace(request.motion, device="auto"))
     face = plain(look, hashes) if look is not None and request.drive is not None else None
     return digest({"version": __version__, "task": "generate", "look": face, **plain(where_left, hashes)})
-
-
-def _weights(options: MotionOptions) -> Any:
-    from vasa_cli.motions import weight_hashes
-
-    try:
-        return [options.weights, weight_hashes(options.weights)]
-    except VasaError:
-        return [options.weights, "missing"]
