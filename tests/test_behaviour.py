@@ -276,6 +276,8 @@ def test_the_style_of_a_motion_says_how_it_moves(basis: DynamicsBasis) -> None:
     assert manner_of(MotionTrack(pose, z), basis)["blinks"] == pytest.approx(12, abs=0.1)
     short = style_of(MotionTrack(pose[:50] * 2.0, z[:50]), basis)
     assert large.brows < short.brows < 1 and large.mouth < short.mouth < 1  # two seconds say little
+    for frames in range(1, 12):  # shorter than a blink: nothing can be said about the gaze
+        assert style_of(MotionTrack(pose[:frames], z[:frames]), basis).darts == pytest.approx(1, abs=0.2)
 
 
 @pytest.mark.parametrize("name", EMOTIONS)

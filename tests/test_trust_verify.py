@@ -50,7 +50,18 @@ def test_untouched_outputs_pass_wherever_they_lie(vasa: Vasa, copy: Path) -> Non
     seen = verified(vasa, copy, 0)
     assert seen["same"] is True and seen["differs"] == seen["missing"] == []
     names = {c["name"] for c in seen["checks"]}
-    assert {"frames", "sound", "mark", "file", "portrait", "recording", "preset", "motion weights", "face encoder"} <= names
+    assert {
+        "receipt",
+        "frames",
+        "sound",
+        "mark",
+        "file",
+        "portrait",
+        "recording",
+        "preset",
+        "motion weights",
+        "face encoder",
+    } <= names
     for target in ("frames", "frames/shot_%03d.png", "frames.json", "a.mp4.json"):  # all ways to name them
         assert verified(vasa, copy, 0, target)["same"] is True, target
     plain = vasa("verify", "a.mp4", "frames", "-q", cwd=copy)
@@ -131,6 +142,41 @@ def test_one_changed_byte_of_weights_is_named(made: Path, monkeypatch: pytest.Mo
     assert verify(made / "a.mp4").differing == ("basis weights", "motion weights")
 
 
+def test_one_changed_byte_of_the_receipt_is_named(vasa: Vasa, copy: Path) -> None:
+    """Also where it says nothing about the video: of the date, of a space; the hash itself too."""
+    from vasa_cli.trust.verify import verify
+
+    place = copy / "a.mp4.json"
+    whole = place.read_bytes()
+    for at in (whole.index(b'"created"') + 15, whole.index(b'"seed"') + 8, whole.index(b'"receipt_hash"') + 20):
+        flip(place, at)
+        assert verify(copy / "a.mp4").differing[0] == "receipt", whole[at - 9 : at + 9]
+        place.write_bytes(whole)
+    place.write_bytes(whole[:-1] + b" ")
+    seen = verified(vasa, copy, 9)
+    assert seen["differs"] == ["receipt"]
+    for line in (b'"receipt_hash": "', b"\n"):
+        place.write_bytes(whole.replace(line, b"\r" + line))
+        assert "receipt" in verify(copy / "a.mp4").differing
+
+
+def test_videos_without_their_receipts_are_told_so(vasa: Vasa, copy: Path) -> None:
+    (copy / "a.mp4").rename(copy / "b.mp4")
+    done = vasa("verify", "b.mp4", "a.mp4", ".", "/", "p.png", "b.mp4.json", cwd=copy)
+    assert done.returncode == 3 and done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6 and all("cannot be verified" in line for line in lines)
+    assert "b.mp4: no receipt beside it (b.mp4.json); name the receipt with --receipt" in lines[0]
+    assert "a.mp4: no such video" in lines[1]
+    assert verified(vasa, copy, 0, "b.mp4", "--receipt", "a.mp4.json")["same"] is True
+    (copy / "moved").mkdir()
+    for name in ("b.mp4", "a.mp4.json"):
+        (copy / name).rename(copy / "moved" / name.replace("b.mp4", "a.mp4"))
+    assert verified(vasa, copy, 0, "moved/a.mp4")["missing"] == ["portrait", "recording", "preset"]
+    other = vasa("verify", "moved/a.mp4", "--receipt", "frames.json", "-q", cwd=copy)
+    assert other.returncode == 9 and other.stdout.startswith("moved/a.mp4: differs: ")
+
+
 def test_what_cannot_be_read_is_exit_3(vasa: Vasa, copy: Path) -> None:
     for text in ("", "{}", '{"format": "vasa-receipt/1"}', '{"format": "vasa-receipt/1", "output": 7, "pixels": 1}'):
         (copy / "b.mp4.json").write_text(text, encoding="utf-8")
@@ -148,11 +194,11 @@ def test_what_cannot_be_read_is_exit_3(vasa: Vasa, copy: Path) -> None:
 def test_a_receipt_from_before_is_still_good(vasa: Vasa, copy: Path) -> None:
     path = copy / "a.mp4.json"
     data = json.loads(path.read_text(encoding="utf-8"))
-    for key in ("sound_hash", "file_hash"):
+    for key in ("sound_hash", "file_hash", "receipt_hash"):
         del data[key]
     del data["inputs"]["preset"]
     path.write_text(json.dumps(data), encoding="utf-8")
-    assert {"sound", "file", "preset"}.isdisjoint(c["name"] for c in verified(vasa, copy, 0)["checks"])
+    assert {"receipt", "sound", "file", "preset"}.isdisjoint(c["name"] for c in verified(vasa, copy, 0)["checks"])
 
 
 def test_a_changed_preset_does_not_keep_from_repeating(vasa: Vasa, copy: Path) -> None:

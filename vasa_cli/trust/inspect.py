@@ -91,7 +91,7 @@ def _sequence(path: Path) -> Inspected:
     marks = [mark_of(p, "picture") for p in names]
     mark = marks[0] if all(m == marks[0] for m in marks) else NO_MARK
     facts = {**first.facts, "pictures": len(names), "marked": sum(m.says_ai for m in marks)}
-    return Inspected(folder, "pictures", mark, facts, None, _beside(folder / "frame_%05d.png"))
+    return Inspected(folder, "pictures", mark, facts, None, _beside(folder.absolute() / "frame_%05d.png"))
 
 
 def _beside(path: Path) -> Path | None:

@@ -11,7 +11,7 @@ from vasa_cli.files import is_there, sha256_file
 from vasa_cli.trust.entries import place_of
 from vasa_cli.video.formats import Format, format_of, is_picture_of, is_sequence
 from vasa_cli.video.framehash import file_hash, frame_hash, sound_hash
-from vasa_cli.video.receipt import confined_output, read_receipt, receipt_path
+from vasa_cli.video.receipt import confined_output, is_untouched, read_receipt, receipt_path
 
 SAME, DIFFERS, MISSING, UNCHECKED = "same", "differs", "not there", "not checked"
 NAMES = {
@@ -74,7 +74,12 @@ def verify(target: Path, receipt: Path | None = None) -> Verified:
         video = recorded if target == place else _video_of(target, recorded)
         if not (video.parent.is_dir() and any(video.parent.iterdir()) if is_sequence(video) else video.is_file()):
             raise InputError(f"{video}: no such video")
-        checks = [*_video_checks(video, data), *_input_checks(data, place), *_weight_checks(data["weights"], data["inputs"])]
+        checks = [
+            *_receipt_check(place),
+            *_video_checks(video, data),
+            *_input_checks(data, place),
+            *_weight_checks(data["weights"], data["inputs"]),
+        ]
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as e:
         raise InputError(f"{place}: the receipt is incomplete or was edited ({type(e).__name__}: {e})") from e
     except OSError as e:
@@ -85,8 +90,19 @@ def verify(target: Path, receipt: Path | None = None) -> Verified:
 def _receipt_of(target: Path, receipt: Path | None) -> tuple[Path, dict[str, Any]]:
     if receipt is None and target.suffix.lower() == ".json" and target.is_file():
         return target, read_receipt(target)
-    place = receipt or (target.with_name(f"{target.name}.json") if target.is_dir() else receipt_path(target))
+    if not is_sequence(target) and not target.exists():
+        raise InputError(f"{target}: no such video")
+    folder = target.absolute()
+    place = receipt or (folder.parent / f"{folder.name}.json" if target.is_dir() else receipt_path(target))
+    if receipt is None and not place.exists():
+        raise InputError(f"{target}: no receipt beside it ({place.name}); name the receipt with --receipt")
     return place, read_receipt(place)
+
+
+def _receipt_check(place: Path) -> list[Check]:
+    """Whether the receipt itself was changed. Raises OSError."""
+    untouched = is_untouched(place)
+    return [] if untouched is None else [Check("receipt", SAME if untouched else DIFFERS, "" if untouched else "it was edited")]
 
 
 def _video_of(target: Path, recorded: Path) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from vasa_cli.weights.registry import NAMES
 from vasa_cli.words import to_json
 
 FORMAT = "vasa-receipt/1"
+HASH = "receipt_hash"  # the last key
+_BLANK = "0" * 64
+_BLANK_HASH, _FULL_HASH = (re.compile(rf'("{HASH}": ")({digits}{{64}})(?="\n}}\n$)'.encode()) for digits in ("0", "[0-9a-f]"))
 
 
 def receipt_path(video: Path) -> Path:
@@ -27,11 +32,21 @@ def receipt_path(video: Path) -> Path:
 
 
 def write_receipt(video: Path, data: dict[str, Any]) -> Path:
-    """Write `data` beside `video`; whole or not at all."""
+    """Write `data` beside `video`, with a hash over every other byte of the file; whole or not at all."""
     path = receipt_path(video)
+    blank = (to_json({"format": FORMAT, **data, HASH: _BLANK}, indent=2) + "\n").encode()
     with whole_file(path) as part:
-        part.write_text(to_json({"format": FORMAT, **data}, indent=2) + "\n", encoding="utf-8")
+        part.write_bytes(_BLANK_HASH.sub(rb"\g<1>" + hashlib.sha256(blank).hexdigest().encode(), blank))
     return path
+
+
+def is_untouched(path: Path) -> bool | None:
+    """Whether every byte of a receipt is as it was written; None for receipts of before there was a hash. Raises OSError."""
+    raw = path.read_bytes()
+    found = _FULL_HASH.search(raw)
+    if found is None:
+        return False if f'"{HASH}"'.encode() in raw else None
+    return hashlib.sha256(_FULL_HASH.sub(rb"\g<1>" + _BLANK.encode(), raw)).hexdigest().encode() == found[2]
 
 
 def read_receipt(path: Path) -> dict[str, Any]:

@@ -106,6 +106,7 @@ REFERENCE = {
     "mouth": 0.046,  # IOD, standard deviation of the lip opening
 }
 DART_DEGREES = 3.0  # in 80 ms: what the tracker's noise does not reach
+BLINK = 9  # frames around a closed eye in which nothing can be said about the gaze
 PRIOR_SECONDS = 6.0  # a clip of this length moves the manner half way from the default
 
 
@@ -182,10 +183,10 @@ def _darts(eyes: Any, head: Any, lids: Any) -> tuple[float, float]:
 
     from vasa_cli.motion.behaviour.gaze import STAY
 
-    if len(eyes) < 4:
+    if len(eyes) < BLINK:
         return 0.0, REFERENCE["dart_size"]
     gaze = eyes - head[:, :2] * STAY
-    shut = np.convolve(lids[:, :2].mean(1) > 0.3, np.ones(9), mode="same") > 0
+    shut = np.convolve(lids[:, :2].mean(1) > 0.3, np.ones(BLINK), mode="same") > 0
     held = np.maximum.accumulate(np.where(shut, 0, np.arange(len(gaze))))
     gaze = gaze[held]
     moved = np.linalg.norm(gaze[2:] - gaze[:-2], axis=-1)
