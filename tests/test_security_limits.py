@@ -9,6 +9,7 @@ import os
 import resource
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 import wave
@@ -47,7 +48,70 @@ def png_of(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1 << 16))) + chunk(b"IEND", b"")
 
 
+def peak(*command: object, cwd: Path, env: dict[str, str]) -> tuple[int, str, int]:
+    """Exit code, stderr, and the most memory of the command and all that it started, in MB."""
+    with (cwd / "stderr").open("w+") as errors:
+        process = subprocess.Popen([*map(str, command)], cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        errors.seek(0)
+        return os.waitstatus_to_exitcode(status), errors.read(), usage.ru_maxrss >> 10
+
+
 # ---------------------------------------------------------------------------------------------------- pictures and clips
+
+
+def solid(path: Path, width: int, height: int) -> Path:
+    """A true picture of one colour, in a few hundred kilobytes at most."""
+    Image.new("RGB", (width, height), (9, 9, 9)).save(path, compress_level=1)
+    return path
+
+
+def test_a_large_photo_takes_few_bytes_a_pixel(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Copies took 13 bytes: 1.6 GB for the 120 megapixels that a file of 350 KB can show."""
+    path = solid(tmp_path / "a.png", 8000, 5000)
+    code = "import sys; from vasa_cli.portrait.pixels import read_photo; from pathlib import Path; read_photo(Path(sys.argv[1]))"
+    done, errors, megabytes = peak(sys.executable, "-c", code, path, cwd=tmp_path, env=environment)
+    assert done == 0, errors
+    assert megabytes < 100 + 9 * 40, f"{megabytes} MB for 40 megapixels"
+
+
+def test_bombs_in_the_rows_of_a_batch(tmp_path: Path, face: Path, speech: Path, environment: dict[str, str]) -> None:
+    """Each fails with one line or is read for what it truly holds; the next row is done as if nothing had been."""
+    wide = png_of(100_000_000, 1)
+    whole = speech.read_bytes()
+    at = whole.index(b"data")
+    clip = subprocess.run(
+        [find_ffmpeg(), "-v", "error", "-f", "lavfi", "-i", "testsrc=s=64x64:d=0.2:r=25", "-f", "mp4", "-movflags",
+         "frag_keyframe+empty_moov+default_base_moof", "pipe:1"], capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    mp4 = tmp_path / "clip.mp4"
+    mp4.write_bytes(clip)
+    subprocess.run([find_ffmpeg(), "-v", "error", "-i", mp4, "-c", "copy", "-y", tmp_path / "long.mp4"], check=True)
+    long = bytearray((tmp_path / "long.mp4").read_bytes())
+    steps = long.index(b"stts") + 16
+    long[steps : steps + 4] = b"\x7f\xff\xff\xff"  # a frame lasts two days
+    Image.new("P", (64, 64)).save(tmp_path / "a.gif")
+    gif = bytearray((tmp_path / "a.gif").read_bytes())
+    gif[6:10] = struct.pack("<HH", 65535, 65535)
+    bombs = {"wide.png": wide, "canvas.gif": bytes(gif), "long.mp4": bytes(long)}
+    bombs["endless.wav"] = whole[:4] + b"\xff" * 4 + whole[8 : at + 4] + b"\xff\xff\xff\xf0"[::-1] + whole[at + 8 :]
+    for name, data in bombs.items():
+        (tmp_path / name).write_bytes(data)
+    rows = [{"portrait": "wide.png"}, {"portrait": "canvas.gif"}, {"portrait": str(face), "background": "wide.png"},
+            {"portrait": str(face), "audio": None, "drive": "long.mp4"},
+            {"portrait": str(face), "audio": "endless.wav"}]  # fmt: skip
+    manifest = [json.dumps({"id": str(i), "audio": str(speech), "size": 256, **row}) for i, row in enumerate(rows)]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(manifest))
+    command = (sys.executable, "-m", "vasa_cli", "batch", "jobs.jsonl", "--weights", "smoke", "--progress", "lines")
+    code, errors, megabytes = peak(*command, cwd=tmp_path, env=environment)
+    assert code == 8, errors
+    assert megabytes < 1024 and "Traceback" not in errors
+    ends = [json.loads(line) for line in (tmp_path / "jobs.jsonl.journal.jsonl").read_text().splitlines()]
+    ended = {line["id"]: line for line in ends if line["event"] == "end"}
+    assert [ended[str(i)]["status"] for i in range(5)] == ["failed"] * 4 + ["done"]
+    for i, words in enumerate(("100000000x1", "65535x65535", "100000000x1", "--max-duration")):
+        assert ended[str(i)]["exit_code"] == 3 and words in ended[str(i)]["error"], ended[str(i)]
+    assert ended["4"]["frames"] == 6  # as many as there are sounds
 
 
 def test_a_picture_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,13 @@ import pytest
 from conftest import Vasa, assert_fails_well
 from crafted import CRAFTED, Listener, hls
 
+from vasa_cli.batch.report import poster
 from vasa_cli.errors import EncoderError, InputError
 from vasa_cli.portrait.pixels import read_photo
 from vasa_cli.speech.audio import SpeechReader, load_speech
 from vasa_cli.stream.source import SoundInput, SoundSource
+from vasa_cli.trust.inspect import inspect
+from vasa_cli.trust.marks import tags_of
 from vasa_cli.video.background import parse_background
 from vasa_cli.video.clip import ClipInfo, probe, read_frames, write_sound
 from vasa_cli.video.ffmpeg import PROTOCOLS, READABLE, find_ffmpeg
@@ -57,6 +60,11 @@ def _nothing_heard(path: Path) -> None:
         raise EncoderError("no sound")
 
 
+def _none_of(found: object, path: Path) -> None:
+    if not found:
+        raise InputError(f"{path}: nothing was read")
+
+
 PLACES: dict[str, Callable[[Path], object]] = {
     "portrait.jpg": read_photo,
     "audio.mp3": SpeechReader,
@@ -69,6 +77,9 @@ PLACES: dict[str, Callable[[Path], object]] = {
     "mux.wav": _muxed,
     "verify.mp4": lambda p: frame_hash(p, (64, 64)),
     "verify.mov": _nothing_heard,
+    "inspect.mp4": inspect,
+    "tags.mkv": lambda p: _none_of(tags_of(p) and None, p),  # an AVI has some
+    "poster.mp4": lambda p: _none_of(poster(p, 0.0), p),
 }
 
 

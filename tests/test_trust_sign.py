@@ -186,6 +186,45 @@ def test_without_the_extra(signed: Path, environment: dict[str, str]) -> None:
     assert run("verify", "b.mp4", "--strict").returncode == 9
 
 
+def test_a_manifest_that_lies_elsewhere_is_not_fetched(vasa: Vasa, signed: Path, tmp_path: Path) -> None:
+    """A photo from a stranger names an address for its manifest: neither inspecting it nor signing with it asks there."""
+    from crafted import Listener
+    from PIL import Image
+
+    listener = Listener()
+    place = f'dcterms:provenance="http://127.0.0.1:{listener.port}/m.c2pa"'
+    xmp = (
+        '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        f'xmlns:dcterms="http://purl.org/dc/terms/" {place}/></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    )
+    photo = tmp_path / "p.jpg"
+    Image.open(signed / "p.png").convert("RGB").save(photo, xmp=xmp.encode())
+    seen = json.loads(vasa("inspect", photo, "--json").stdout)["signature"]
+    assert seen == {"state": "not checked", "problems": ["its manifest lies elsewhere, and nothing is fetched"]}
+    sign = ("--sign", signed / "cert.pem", signed / "key.pem")
+    done = vasa("render", photo, signed / "s.wav", "-o", tmp_path / "a.mp4", *SMALL, "-q", *sign)
+    assert done.returncode == 0, done.stderr
+    assert vasa("verify", tmp_path / "a.mp4").returncode == 0
+    assert listener.seen == 0
+    fetching = c2pa.Context.from_dict({"version": 1, "verify": {"remote_manifest_fetch": True}})
+    with pytest.raises(c2pa.C2paError), photo.open("rb") as f:
+        c2pa.Reader("image/jpeg", f, context=fetching)
+    assert listener.seen > 0  # it would have been heard
+    listener.close()
+
+
+def test_any_changed_byte_makes_it_invalid(signed: Path, tmp_path: Path) -> None:
+    from vasa_cli.trust.sign import signature_of
+
+    whole = (signed / "b.mp4").read_bytes()
+    start = int.from_bytes(whole[:4], "big")  # C2PA leaves the first box, which only names the format, out of its hash
+    for at in range(start + 500, len(whole), len(whole) // 12):
+        (tmp_path / "b.mp4").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        found = signature_of(tmp_path / "b.mp4")
+        assert found is not None and found["state"] == "invalid", at
+
+
 # ---------------------------------------------------------------------------------------------------- batches
 
 

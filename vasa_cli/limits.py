@@ -12,7 +12,7 @@ from vasa_cli.errors import InputError, UsageError
 
 PIXELS_ENV = "VASA_MAX_PIXELS"
 DURATION_ENV = "VASA_MAX_DURATION"
-MAX_PIXELS = 120_000_000  # of a photo or of a clip's frame: phones of 108 megapixels fit; decoding takes about 12 bytes each
+MAX_PIXELS = 120_000_000  # of a photo or of a clip's frame: phones of 108 megapixels fit; decoding takes about 7 bytes each
 BLANK_PIXELS = 16_000_000  # that any picture may have, and so many more for each of its bytes: no photo is that empty
 PIXELS_A_BYTE = 4096
 MAX_DURATION = 6 * 3600.0  # seconds of a recording, clip or motion

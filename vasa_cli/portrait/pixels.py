@@ -9,7 +9,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from vasa_cli.limits import check_pixels, max_pixels
 
 MIN_SIDE = 64  # px; below this the landmarks are guesses
 _ROWS = 256  # converted at a time
+_STRIP = 1 << 21  # pixels, the same
 # Rasters. Pillow also reads EPS and WMF, for which it starts other programs, and formats that only hold other files.
 READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "HEIF", "JPEG2000", "MPO", "PPM", "TGA", "ICO",
             "PSD", "PCX", "SGI", "QOI", "DDS", "SUN")  # fmt: skip
@@ -76,6 +77,20 @@ def _known(name: str) -> bool:
     return name in Image.OPEN
 
 
+def _to_array(convert: Callable[[Image.Image], Image.Image], image: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8 of what `convert` makes of the picture, some rows at a time: Pillow's own pictures take four bytes a pixel,
+    and each conversion of a whole one makes another."""
+    out = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, _STRIP // max(image.width, 1))
+    for y in range(0, image.height, rows):
+        out[y : y + rows] = np.asarray(convert(image.crop((0, y, image.width, min(y + rows, image.height)))))
+    return out
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    return image.convert("RGB")
+
+
 def _flatten(image: Image.Image) -> Image.Image:
     """Composite transparency over grey."""
     rgba = image.convert("RGBA")
@@ -98,12 +113,12 @@ def read_photo(path: Path, least: int = MIN_SIDE) -> np.ndarray:
         raise InputError(f"{path}: the photo file is empty; export or download it again")
     try:
         with quiet(), opened(path) as raw:
-            image = ImageOps.exif_transpose(raw)
+            image: Image.Image = raw
+            ImageOps.exif_transpose(image, in_place=True)  # a copy of a large photo is half a gigabyte
             if image.mode in ("F", "I") or image.mode.startswith("I;16"):
                 image = _to_eight_bit(image)
             transparent = "A" in image.getbands() or image.mode in ("PA",) or "transparency" in image.info
-            image = _flatten(image) if transparent else image.convert("RGB")
-            rgb = np.asarray(image)
+            rgb = _to_array(_flatten if transparent else _plain, image)
     except Image.DecompressionBombError as e:
         raise InputError(f"{path}: more than {max_pixels() / 1e6:g} megapixels within; scale it, or raise --max-pixels") from e
     except UnidentifiedImageError as e:

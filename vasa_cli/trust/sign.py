@@ -209,6 +209,8 @@ def _read(kind: str, source: Any) -> dict[str, Any] | None:
         data = json.loads(reader.json())
     except c2pa.C2paError as e:
         text = " ".join(str(e).split())
+        if "remote manifest" in text:  # its address is a stranger's: nobody asks there
+            return {"state": "not checked", "problems": ["its manifest lies elsewhere, and nothing is fetched"]}
         return None if "ManifestNotFound" in text else {"state": "invalid", "problems": [text[:300]]}
     active = data.get("manifests", {}).get(data.get("active_manifest"), {})
     failed = data.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
