@@ -72,7 +72,7 @@ def test_other_texts_are_kept_too_and_numbers_are_numbers(read: Read) -> None:
         ("csv", "id,portrait,audio,seed\r\n\r\na,p.png,s.wav,x\r\n", ("line 3, job 1", "seed")),
         ("yaml", f"- {{id: a, {P}, output: s.mp4}}\n- {{id: b, portrait: p.png, audio: ./s.mp4}}",
          ("line 1, job 1", "'s.mp4' is the recording of job 2", "any order")),
-        ("yaml", "- {id: a, portrait: p.png, task: encode, id: f}\n- {id: b, portrait: sub/../f.safetensors, audio: s}",
+        ("yaml", "- {id: f, portrait: p.png, task: encode}\n- {id: b, portrait: sub/../f.safetensors, audio: s}",
          ("job 1", "is the portrait of job 2")),
         ("yaml", f"- {{id: a, {P}, output: a.mp4}}\n- {{id: b, {P}, output: a.mp4.json/}}",
          ("job 2", "'a.mp4.json' is the receipt of job 1")),

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import Vasa
 
 from vasa_cli.batch import cluster
 from vasa_cli.batch.job import Job
@@ -45,40 +46,67 @@ def marked(value: str) -> list[str]:
     return found
 
 
+def at_work(folder: Path) -> bool:
+    """Whether a worker has signed for an output."""
+    for claim in folder.glob("*.claim"):
+        try:
+            if claim.stat().st_size:
+                return True
+        except OSError:  # done, and removed
+            continue
+    return False
+
+
+POOL = ("--jobs", "2")
+DASK = ("--cluster", "local:2")
+
+
 @NEEDS_PROC
 @pytest.mark.parametrize(
-    ("number", "group"),
-    [(signal.SIGKILL, False), (signal.SIGTERM, False), (signal.SIGTERM, True)],
-    ids=["kill", "term", "term-all"],
+    ("how", "number", "group", "times"),
+    [
+        (POOL, signal.SIGKILL, False, 1),
+        (POOL, signal.SIGTERM, False, 1),
+        (POOL, signal.SIGTERM, True, 1),
+        (POOL, signal.SIGHUP, True, 1),
+        (POOL, signal.SIGINT, True, 2),
+        (DASK, signal.SIGINT, True, 2),
+        (DASK, signal.SIGTERM, False, 1),
+    ],
+    ids=["kill", "term", "term-all", "hup-all", "int-twice", "dask-int-twice", "dask-term"],
 )
-def test_no_process_outlives_the_batch(environment: dict[str, str], manifest: Path, number: int, group: bool) -> None:
-    """Whether only the batch gets the signal or, as from a closing terminal or a CI runner, all of its processes."""
-    words = [sys.executable, "-m", "vasa_cli", "batch", str(manifest), "--weights", "smoke", "--jobs", "2", "--progress", "json"]
+def test_no_process_outlives_the_batch(
+    environment: dict[str, str], manifest: Path, how: tuple[str, str], number: int, group: bool, times: int
+) -> None:
+    """Whether only the batch gets the signal or, as from a closing terminal or a CI runner, all of its processes; and who is
+    impatient leaves no more behind."""
+    if how is DASK:
+        pytest.importorskip("distributed", reason="needs the extra cluster")
+    words = [sys.executable, "-m", "vasa_cli", "batch", str(manifest), "--weights", "smoke", *how, "--quiet"]
     value = f"{os.getpid()}-{time.monotonic_ns()}"
     process = subprocess.Popen(
-        words,
-        env={**environment, MARK: value},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+        words, env={**environment, MARK: value}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if json.loads(line)["event"] == "progress":
-            break
+    )  # fmt: skip
+    deadline = time.monotonic() + 90
+    while not at_work(manifest.parent):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
     assert len(marked(value)) >= 3  # the batch and both workers, perhaps what they are copies of, perhaps ffmpeg
-    if group:
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
-    process.communicate(timeout=60)
+    for _ in range(times):
+        if group:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        time.sleep(0.05)
+    _, said = process.communicate(timeout=60)
     deadline = time.monotonic() + 10
     while left := marked(value):
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
-    if number == signal.SIGTERM:
-        assert process.returncode == 130
+    if number != signal.SIGKILL:
+        assert (process.returncode, said.splitlines()[-1:]) == (130, ["vasa: interrupted"])
         names = {p.name for p in manifest.parent.iterdir()}
         whole = {f"{job}.mp4{suffix}" for job in "ab" for suffix in ("", ".json")}
         assert names <= whole | {"jobs.jsonl", "jobs.jsonl.journal.jsonl"}, names
@@ -112,3 +140,13 @@ def test_a_worker_with_another_version_or_weights_says_so(manifest: Path, monkey
     assert (outcome.status, outcome.exit_code, outcome.transient) == ("failed", 5, False)
     assert "another motion weights, vasa; install the same" in (outcome.error or "")
     assert not job.output.exists()
+
+
+@pytest.mark.skipif(not can_fork(), reason="only on Linux are there copies")
+def test_a_long_temporary_folder_is_no_hindrance(vasa: Vasa, tmp_path: Path, manifest: Path) -> None:
+    """Sockets have short names: such as those of a CI runner's folders are not, and workers are then started another way."""
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    done = vasa("batch", manifest, "--weights", "smoke", "--jobs", 2, env={"TMPDIR": str(folder)})
+    assert done.returncode == 0, done.stderr
+    assert list(folder.iterdir()) == []

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from types import FrameType
 from typing import Annotated
 
@@ -62,18 +63,36 @@ def _root(
     pass
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+class _Interrupts:
+    """Handler of signals: the first is an interrupt like Ctrl-C; further ones are not heard while everything is being put away,
+    as they would leave half of it."""
+
+    patience = 10.0  # seconds
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if time.monotonic() >= self._until:
+            self._until = time.monotonic() + self.patience
+            raise KeyboardInterrupt
+
+    def listen(self) -> None:
+        """To Ctrl-C, SIGTERM and a terminal that closes; not to what we were started to ignore, as by nohup."""
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and (name == "SIGTERM" or signal.getsignal(number) != signal.SIG_IGN):
+                signal.signal(number, self)
 
 
 def main() -> None:
-    """Entry point. SIGTERM is an interrupt like Ctrl-C: partial files are removed, exit code 130."""
+    """Entry point. SIGTERM and SIGHUP are interrupts like Ctrl-C: partial files are removed, exit code 130."""
     if "--debug" in sys.argv[1:]:
         os.environ[DEBUG_ENV] = "1"
         sys.argv = [sys.argv[0], *(a for a in sys.argv[1:] if a != "--debug")]
     # torch's threads spin while they wait, by default: on a busy machine that took twice the time, on an idle one no difference
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _interrupt)
+    _Interrupts().listen()
     code: str | int | None = 0
     try:
         app(prog_name="vasa")
@@ -82,6 +101,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print("vasa: interrupted", file=sys.stderr)
         code = EXIT_INTERRUPTED
+    if code == EXIT_INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python would forget the handler first, and die of one more Ctrl-C
     _leave(code)
 
 

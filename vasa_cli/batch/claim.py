@@ -73,15 +73,20 @@ def state(target: Path) -> str:
     return "free"
 
 
-def sweep(output: Path) -> None:
-    """Remove what a dead process left of this output; nothing, while a living one holds it."""
+def sweep(output: Path, patience: float = 0.0) -> None:
+    """Remove what a dead process left of this output; nothing, while a living one holds it. patience: seconds to wait for one
+    that is about to end."""
     target = output.parent if is_sequence(output) else output
-    if not claim_path(target).exists():
-        return
-    lock = try_hold(claim_path(target))
-    if lock is not None:
-        clear(target, lock.text)
-        lock.release()
+    until = time.monotonic() + patience
+    while claim_path(target).exists():
+        lock = try_hold(claim_path(target))
+        if lock is not None:
+            clear(target, lock.text)
+            lock.release()
+            return
+        if time.monotonic() >= until:
+            return
+        time.sleep(_LOOK)
 
 
 def clear(target: Path, text: str) -> bool:
@@ -122,6 +127,6 @@ def _text(place: Path) -> str:
 def _signed(text: str) -> dict[str, object]:
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}

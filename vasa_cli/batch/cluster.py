@@ -18,8 +18,11 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vasa_cli.batch.claim import sweep
 from vasa_cli.batch.job import Job, Outcome
+from vasa_cli.batch.pool import deaf
 from vasa_cli.batch.run import Queue, Task
+from vasa_cli.batch.worker import GRACE
 from vasa_cli.errors import UsageError, VasaError, WeightsError
 from vasa_cli.limits import DURATION_ENV, PIXELS_ENV
 from vasa_cli.requests import EncodeRequest
@@ -136,11 +139,22 @@ class Dask:
     def run(
         self, queue: Queue, started: Callable[[Task], None], say: Callable[..., None]
     ) -> Generator[tuple[Task, Outcome], None, None]:
+        tasks: dict[Any, Task] = {}
+        try:
+            yield from self._run(queue, started, tasks)
+        finally:
+            if self.local is not None:  # workers elsewhere may come to the end of what they began
+                for task in tasks.values():
+                    sweep(task.job.output, GRACE)
+
+    def _run(
+        self, queue: Queue, started: Callable[[Task], None], tasks: dict[Any, Task]
+    ) -> Generator[tuple[Task, Outcome], None, None]:
+        """tasks: that are at work, by dask's key; changed here."""
         from distributed import as_completed
 
         with self._client() as client:
             name, number = f"vasa-{uuid.uuid4().hex[:8]}", 0
-            tasks: dict[Any, Task] = {}
             ended = as_completed([], with_results=False)
             threads = max(1, self.threads // self.local) if self.local else None
             limits = {name: os.environ[name] for name in (PIXELS_ENV, DURATION_ENV) if name in os.environ}
@@ -161,6 +175,7 @@ class Dask:
 
     @contextlib.contextmanager
     def _client(self) -> Iterator[Any]:
+        import dask
         from distributed import Client, LocalCluster
 
         if self.local is None:
@@ -173,14 +188,16 @@ class Dask:
             return
         each = str(max(1, self.threads // self.local))
         with (
-            tempfile.TemporaryDirectory(prefix="vasa-dask-") as folder,
-            LocalCluster(
-                n_workers=self.local, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=folder,
-                silence_logs=50, env={"VASA_THREADS": each, "OMP_NUM_THREADS": each}, memory_limit=0,
-            ) as cluster,
-            Client(cluster) as client,
-        ):  # fmt: skip
-            yield client
+            tempfile.TemporaryDirectory(prefix="vasa-dask-", ignore_cleanup_errors=True) as folder,
+            dask.config.set({"temporary-directory": folder}),
+        ):
+            with deaf():  # the threads that start workers too: Ctrl-C is for this process, which ends them in order
+                cluster = LocalCluster(
+                    n_workers=self.local, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=folder,
+                    silence_logs=50, env={"VASA_THREADS": each, "OMP_NUM_THREADS": each}, memory_limit=0,
+                )  # fmt: skip
+            with cluster, Client(cluster) as client:
+                yield client
 
 
 def _outcome(task: Task, future: Any) -> Outcome:

@@ -19,11 +19,9 @@ from typing import Any
 from vasa_cli.batch.claim import sweep
 from vasa_cli.batch.job import Outcome
 from vasa_cli.batch.run import Queue, Task
-from vasa_cli.batch.worker import PRELOADED, Setup, settings, use_threads, work
+from vasa_cli.batch.worker import GRACE, PRELOADED, Setup, settings, use_threads, work
 from vasa_cli.errors import DeviceError
 from vasa_cli.forked import can_fork
-
-_GRACE = 5.0  # seconds that a worker has to remove its part files when it is told to end
 
 
 class _Worker:
@@ -34,7 +32,7 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         line, self.line = context.Pipe(duplex=False)  # closed by the system when this process dies, however that happens
         self.process = context.Process(target=work, args=(theirs, Setup(threads, line, settings())), daemon=True)  # type: ignore[attr-defined]
-        with _no_interrupts():
+        with deaf():
             self.process.start()
         theirs.close()
         line.close()
@@ -50,7 +48,7 @@ class _Worker:
     def end(self) -> None:
         """In order: part files are removed; by force when that takes too long."""
         self.process.terminate()
-        self.process.join(_GRACE)
+        self.process.join(GRACE)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
@@ -61,7 +59,7 @@ class _Worker:
         """It has nothing to do any more."""
         with contextlib.suppress(OSError):
             self.pipe.send(None)
-        self.process.join(_GRACE)
+        self.process.join(GRACE)
         self.end()
 
 
@@ -132,7 +130,7 @@ class Pool:
                     continue
                 say(task.job.id, rest[0], **rest[1])
         except (EOFError, OSError):
-            worker.process.join(_GRACE)
+            worker.process.join(GRACE)
             return self._replace(worker, task, f"its process died ({_cause(worker.process.exitcode)})", transient=True)
         return None
 
@@ -160,8 +158,11 @@ def _context(threads: int) -> BaseContext:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
-    with _no_interrupts(), _threads_of_imports(threads):
-        forkserver.ensure_running()  # the first time it starts
+    try:
+        with deaf(), _threads_of_imports(threads):
+            forkserver.ensure_running()  # the first time it starts
+    except OSError:  # its socket lies in the temporary folder, whose path may be too long for that
+        return multiprocessing.get_context("spawn")
     return context
 
 
@@ -179,12 +180,17 @@ def _threads_of_imports(count: int) -> Generator[None, None, None]:
 
 
 @contextlib.contextmanager
-def _no_interrupts() -> Generator[None, None, None]:
-    """A process started inside never hears Ctrl-C, not even before it can say so itself."""
+def deaf() -> Generator[None, None, None]:
+    """A process started inside hears no Ctrl-C, SIGTERM or SIGHUP until it says so itself, and so outlives those that reach all
+    processes of a terminal or CI runner: this one ends it in order. What comes for this one meanwhile is heard afterwards."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with contextlib.suppress(ImportError, OSError):  # started later, it would make this thread hear again
+        from multiprocessing import resource_tracker
+
+        resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import FrameType
@@ -20,6 +21,7 @@ PRELOADED = (
     "vasa_cli.motion.generate", "vasa_cli.motion.stream", "vasa_cli.portrait.cache", "vasa_cli.portrait.latent",
     "vasa_cli.record", "vasa_cli.speech.stream", "vasa_cli.video.writer",
 )  # fmt: skip
+GRACE = 5.0  # seconds that a worker has to remove its part files when it is told to end
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,18 @@ def use_threads(count: int) -> None:
 
 def work(pipe: Connection, setup: Setup) -> None:
     """The process: `pipe` brings Task objects, and takes ("begun",), ("say", ...) and ("end", Outcome); None ends it."""
-    threading.Thread(target=_end_with, args=(setup.line,), daemon=True).start()
+    ending = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # another one would end the tidying half done
+        ending.set()
+        raise KeyboardInterrupt  # part files are removed on the way out
+
+    threading.Thread(target=_end_with, args=(setup.line, ending), daemon=True).start()
     for name in set(settings()) - set(setup.settings):
         del os.environ[name]
     os.environ.update(setup.settings)
     use_threads(setup.threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of the terminal; the batch ends its workers in order
-    signal.signal(signal.SIGTERM, _interrupt)
     one = threading.Lock()
 
     def send(*message: Any) -> None:
@@ -59,8 +66,19 @@ def work(pipe: Connection, setup: Setup) -> None:
             pipe.send(message)
 
     with contextlib.suppress(KeyboardInterrupt, EOFError, OSError):
+        _listen(interrupt)
         _loop(pipe, send)
     os._exit(0)  # torch would take half a second to take apart
+
+
+def _listen(interrupt: Any) -> None:
+    """To SIGTERM alone: Ctrl-C and a closing terminal reach all of its processes, and the batch ends its workers in order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, interrupt)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # deaf so far: see `pool`
 
 
 def _loop(pipe: Connection, send: Any) -> None:
@@ -76,12 +94,11 @@ def _loop(pipe: Connection, send: Any) -> None:
         send("end", perform(task.job, JobReporter(say), shop, task.attempt))
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt  # part files are removed on the way out
-
-
-def _end_with(line: Connection) -> None:
-    """End at once when the batch has gone: nobody is left who could use a result. Its claim tells the next one what to remove."""
+def _end_with(line: Connection, ending: threading.Event) -> None:
+    """End at once when the batch has gone: nobody is left who could use a result. Its claim tells the next one what to remove.
+    Only one that is being put in order anyway may come to its end."""
     with contextlib.suppress(EOFError, OSError):
         line.recv_bytes()
+    if ending.is_set():
+        time.sleep(GRACE)
     os.kill(os.getpid(), signal.SIGKILL)

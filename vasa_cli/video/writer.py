@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 X264_PRESET = "faster"  # a fifth less work than "fast" (6 ms of a core a 512x512 frame), a tenth smaller, 0.05 levels further off
 THREADS = 4  # whatever the machine has: x264's pictures are the same for 1, 2 and 4, others for 8 (shorter motion vectors)
 PIPE = 1 << 20  # bytes between us and ffmpeg, where the system lets us ask: as many as it allows without special rights
+_BIRTH = 5.0  # seconds, at most, until a started process is known
 AUDIO_BITRATE = "256k"  # ffmpeg takes less by itself where the rate and channels allow no more
 
 
@@ -155,21 +156,43 @@ class VideoWriter:
             command = encode_command(
                 self.part, self.form, self.size, self.fps, self.frames, self.audio, self.crf, self.mark, self.pixels
             )
-            # A session of its own: Ctrl-C reaches only us, and we end ffmpeg in order.
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-                cwd=self.part.parent if self.form.sequence else None,  # a % in a folder's name is no number
-            )  # fmt: skip
+            self._start(command)
+            self._listener = threading.Thread(target=self._listen, daemon=True)
+            self._listener.start()
         except OSError as e:
             self._abort()
             raise EncoderError(f"ffmpeg cannot be started ({e.strerror or e}): {find_ffmpeg()}; `vasa doctor` checks it") from e
         except BaseException:
             self._abort()
             raise
-        _widen(self._process.stdin)
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
         return self
+
+    def _start(self, command: list[str]) -> None:
+        """Start ffmpeg in a thread: an interrupt, which only this one hears, would lose the process between its birth and the
+        moment we know it, and that process would make its file after we have removed it. Raises OSError."""
+        errors: list[OSError] = []
+        known = threading.Event()
+
+        def start() -> None:
+            try:  # A session of its own: Ctrl-C reaches only us, and we end ffmpeg in order.
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+                    cwd=self.part.parent if self.form.sequence else None,  # a % in a folder's name is no number
+                )  # fmt: skip
+                _widen(self._process.stdin)
+            except OSError as e:
+                errors.append(e)
+            finally:
+                known.set()
+
+        try:
+            threading.Thread(target=start, daemon=True).start()
+            known.wait()
+        except BaseException:
+            known.wait(_BIRTH)
+            raise
+        if errors:
+            raise errors[0]
 
     def _open_place(self) -> Path:
         """Where the result grows: a file, or the pattern in a folder. Raises OSError."""
