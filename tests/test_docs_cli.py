@@ -67,9 +67,36 @@ def test_the_shells_complete(environment: dict[str, str]) -> None:
     }
     wanted = {"complete_bash": "verify", "complete_zsh": "--disclosure-label", "complete_fish": "show"}
     for what, words in asked.items():
-        env = {**environment, "_VASA_COMPLETE": what, **words}
-        done = subprocess.run([sys.executable, "-m", "vasa_cli"], env=env, capture_output=True, text=True)
-        assert wanted[what] in done.stdout, (what, done.stderr)
+        assert wanted[what] in completed(environment, what, **words), what
+    assert completed(environment, "complete_zsh", _TYPER_COMPLETE_ARGS="vasa render --preset fr").count("friendly") == 1
+    fish = completed(
+        environment, "complete_fish", _TYPER_COMPLETE_ARGS="vasa batch --progress ", _TYPER_COMPLETE_FISH_ACTION="get-args"
+    )
+    assert {"lines", "json", "none"} <= set(fish.split())
+
+
+def completed(environment: dict[str, str], what: str, **words: str) -> str:
+    """What the command answers a shell."""
+    env = {**environment, "_VASA_COMPLETE": what, **words}
+    return subprocess.run([sys.executable, "-m", "vasa_cli"], env=env, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("vasa render --preset s", {"sad", "serious", "shy", "singing", "still", "surprised"}),
+        ("vasa presets show fri", {"friendly"}),
+        ("vasa render --preset ./mi", set()),  # the shell's own completion of files
+        ("vasa render --background ", {"keep", "transparent"}),
+        ("vasa render --weights ", {"default", "smoke"}),
+        ("vasa stream --container m", {"mp4", "mkv"}),
+        ("vasa batch --sig", {"--sign"}),
+    ],
+)
+def test_values_are_completed(environment: dict[str, str], line: str, wanted: set[str]) -> None:
+    count = len(line.split()) - (not line.endswith(" "))
+    found = completed(environment, "complete_bash", COMP_WORDS=line, COMP_CWORD=str(count))
+    assert set(found.split()) == wanted
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")

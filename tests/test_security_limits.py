@@ -97,7 +97,7 @@ def test_bombs_in_the_rows_of_a_batch(tmp_path: Path, face: Path, speech: Path, 
     bombs["endless.wav"] = whole[:4] + b"\xff" * 4 + whole[8 : at + 4] + b"\xff\xff\xff\xf0"[::-1] + whole[at + 8 :]
     for name, data in bombs.items():
         (tmp_path / name).write_bytes(data)
-    rows = [{"portrait": "wide.png"}, {"portrait": "canvas.gif"}, {"portrait": str(face), "background": "wide.png"},
+    rows: list[dict[str, Any]] = [{"portrait": "wide.png"}, {"portrait": "canvas.gif"}, {"portrait": str(face), "background": "wide.png"},
             {"portrait": str(face), "audio": None, "drive": "long.mp4"},
             {"portrait": str(face), "audio": "endless.wav"}]  # fmt: skip
     manifest = [json.dumps({"id": str(i), "audio": str(speech), "size": 256, **row}) for i, row in enumerate(rows)]

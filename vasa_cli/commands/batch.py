@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vasa_cli.commands import common
+from vasa_cli.commands.options import words
 from vasa_cli.commands.render import check_dtype, signing_of
 from vasa_cli.errors import BatchError, InputError, UsageError, VasaError
 
@@ -23,7 +24,15 @@ HOW = "Batch"
 Manifest = Annotated[
     str | None, typer.Argument(metavar="MANIFEST", help="A .yaml, .jsonl or .csv file, or - for stdin.", show_default=False)
 ]
-Form = Annotated[str, typer.Option("--format", help="auto, yaml, jsonl or csv.", rich_help_panel=common.INPUTS)]
+Form = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="auto, yaml, jsonl or csv.",
+        autocompletion=words("auto", "yaml", "jsonl", "csv"),
+        rich_help_panel=common.INPUTS,
+    ),
+]
 Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of manifests.", rich_help_panel=common.INPUTS)]
 OutputDir = Annotated[
     Path | None,
@@ -75,7 +84,15 @@ Retries = Annotated[
     int,
     typer.Option("--retries", min=0, max=100, help="Repeats of what failed for a passing reason.", rich_help_panel=HOW),
 ]
-Progress = Annotated[str, typer.Option("--progress", help="auto, bar, lines, json or none.", rich_help_panel=HOW)]
+Progress = Annotated[
+    str,
+    typer.Option(
+        "--progress",
+        help="auto, bar, lines, json or none.",
+        autocompletion=words("auto", "bar", "lines", "json", "none"),
+        rich_help_panel=HOW,
+    ),
+]
 Report = Annotated[
     Path | None,
     typer.Option("--report", help="Write an HTML page about all jobs here.", rich_help_panel=HOW, show_default=False),

@@ -11,6 +11,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from vasa_cli.commands.options import option as _option
+from vasa_cli.commands.options import preset_names, words
 from vasa_cli.errors import EXIT_INTERRUPTED, UsageError, VasaError
 from vasa_cli.limits import DURATION_ENV, PIXELS_ENV, raise_limits
 from vasa_cli.words import one_line, to_json
@@ -22,11 +24,6 @@ THREADS_ENV = "VASA_THREADS"
 F = TypeVar("F", bound=Callable[..., Any])
 
 INPUTS, MOTION, OUTPUT, RUN = "Inputs", "Motion and controls", "Output", "Running"
-
-
-def _option(*names: str, help: str, panel: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
-
 
 OutputPath = Annotated[Path | None, _option("--output", "-o", help="Where the result goes.", panel=OUTPUT, show_default=False)]
 Fit = Annotated[
@@ -92,8 +89,11 @@ CacheDir = Annotated[
 NoCache = Annotated[bool, _option("--no-cache", help="Encode the photo afresh and keep nothing.", panel=RUN)]
 PresetName = Annotated[
     str | None,
-    _option("--preset", "-p", metavar="NAME|FILE", help="Preset by name, or a YAML file.", panel=MOTION, show_default="neutral"),
-]
+    _option(
+        "--preset", "-p", metavar="NAME|FILE", help="Preset by name, or a YAML file.", panel=MOTION, show_default="neutral",
+        autocompletion=preset_names,
+    ),
+]  # fmt: skip
 Seed = Annotated[
     int | None,
     _option("--seed", "-s", help="Another number, another performance.", panel=MOTION, min=0, max=2**31 - 1, show_default="0"),
@@ -183,8 +183,11 @@ DriveMode = Annotated[
 ]
 Weights = Annotated[
     str | None,
-    _option("--weights", help="default, or smoke: tiny and fast, for testing set-ups.", panel=RUN, show_default="default"),
-]
+    _option(
+        "--weights", help="default, or smoke: tiny and fast, for testing set-ups.", panel=RUN, show_default="default",
+        autocompletion=words("default", "smoke"),
+    ),
+]  # fmt: skip
 Speech = Annotated[
     str | None,
     _option(
@@ -195,7 +198,13 @@ Speech = Annotated[
         show_default="builtin",
     ),
 ]
-Device = Annotated[str | None, _option("--device", help="auto, cpu, cuda, cuda:N or mps.", panel=RUN, show_default="auto")]
+Device = Annotated[
+    str | None,
+    _option(
+        "--device", help="auto, cpu, cuda, cuda:N or mps.", panel=RUN, show_default="auto",
+        autocompletion=words("auto", "cpu", "cuda", "mps"),
+    ),
+]  # fmt: skip
 Threads = Annotated[
     int | None,
     _option(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vasa_cli.commands import common
+from vasa_cli.commands.options import preset_names
 
 app = typer.Typer(help="Presets: list, show, check.", no_args_is_help=True)
 
@@ -26,7 +27,9 @@ def list_presets(as_json: common.AsJson = False) -> None:
 
 @app.command("show")
 @common.command
-def show(name: Annotated[str, typer.Argument(help="Name or file.")], as_json: common.AsJson = False) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="Name or file.", autocompletion=preset_names)], as_json: common.AsJson = False
+) -> None:
     """Print a preset's YAML, a good start for one's own."""
     from vasa_cli.motion.presets import load_preset
 

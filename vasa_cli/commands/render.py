@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vasa_cli.commands import common
+from vasa_cli.commands.options import words
 from vasa_cli.errors import UsageError
 from vasa_cli.progress import Reporter, make_reporter
 from vasa_cli.video import CRF_RANGE, DEFAULT_CRF
@@ -54,6 +55,7 @@ Ground = Annotated[
         metavar="keep|COLOR|IMAGE|transparent",
         help="Behind the person: the photo's own background, a colour (white, #00b140), a picture, or nothing "
         "(in .mov as ProRes 4444, .webm as VP9, or frames/).",
+        autocompletion=words("keep", "transparent"),
         rich_help_panel=common.OUTPUT,
         show_default="keep",
     ),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vasa_cli.commands import common
+from vasa_cli.commands.options import option as _option
 from vasa_cli.errors import EXIT_INTERRUPTED, UsageError
 from vasa_cli.progress import LineReporter, Reporter
 from vasa_cli.stream import LOOK_AHEAD_MS
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 
 TIME = "Time"
 Portrait = Annotated[Path, typer.Argument(help="A photo with a face, or a face file from `vasa encode`.", show_default=False)]
-
-
-def _option(*names: str, help: str, panel: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
-
-
 Input = Annotated[
     Path | None,
     _option("--input", "-i", help="A FIFO or a recording instead of standard input.", panel=common.INPUTS, show_default="stdin"),
