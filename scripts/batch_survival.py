@@ -22,6 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import batch_tools as tools
+import results
 
 from vasa_cli.batch.journal import read_journal
 
@@ -73,6 +74,35 @@ def check_journal(journal: Path, ids: list[str], in_flight: int, kills: int) -> 
     return wrong
 
 
+def survive(args: argparse.Namespace, folder: Path) -> tuple[list[str], list[list[object]], int]:
+    """(what is wrong, rows that tell of both runs, kills)."""
+    tools.make_inputs(folder, args.portrait, args.seconds)
+    jobs = tools.rows(folder, args.count, args.size)
+    manifest, ids = tools.write_manifest(folder / "jobs.jsonl", jobs), [str(job["id"]) for job in jobs]
+    plain = ("--weights", "smoke", "--jobs", args.workers)
+    start = time.perf_counter()
+    quiet_run = tools.command(manifest, folder / "quiet", "--journal", folder / "quiet.journal", *plain)
+    tools.run(quiet_run, tools.environment(folder / "cache1"))
+    undisturbed, start = time.perf_counter() - start, time.perf_counter()
+    if args.spread is None:
+        args.spread = min(2.0, undisturbed / (2 * args.kills + 2))
+    words = tools.command(manifest, folder / "killed", "--journal", folder / "killed.journal", "--resume", *plain)
+    kills = disturbed(words, tools.environment(folder / "cache2"), folder / "killed.journal", args)
+    seconds = time.perf_counter() - start
+    wanted, found = tools.hashes_of(folder / "quiet"), tools.hashes_of(folder / "killed")
+    wrong = [f"{name}: hash differs" for name in ids if wanted.get(name) != found.get(name)]
+    wrong += [f"{name}: missing" for name in ids if name not in found]
+    wrong += [f"stray: {name}" for name in tools.stray_files(folder / "killed", ids)]
+    cached = (folder / "cache2").glob("*")  # none, where the portrait is a face file
+    wrong += [f"stray in the cache: {p.name}" for p in cached if not p.name.endswith(".face.safetensors")]
+    wrong += check_journal(folder / "killed.journal", ids, kills * args.workers, kills)
+    rows: list[list[object]] = [
+        ["undisturbed", 0, len(wanted), len(set(wanted.values())), f"{undisturbed:.0f}"],
+        ["killed and resumed", kills, len(found), len(set(found.values())), f"{seconds:.0f}"],
+    ]
+    return wrong, rows, kills
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=200, help="jobs")
@@ -84,33 +114,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.12, help="of speech a job")
     parser.add_argument("--portrait", type=Path, help="photo or face file; default: scikit-image's astronaut")
     parser.add_argument("--folder", type=Path, help="kept; default: a temporary one")
+    parser.add_argument("--write", action="store_true", help="into docs/results.md")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = args.folder or Path(temporary)
-        tools.make_inputs(folder, args.portrait, args.seconds)
-        jobs = tools.rows(folder, args.count, args.size)
-        manifest, ids = tools.write_manifest(folder / "jobs.jsonl", jobs), [str(job["id"]) for job in jobs]
-        plain = ("--weights", "smoke", "--jobs", args.workers)
-        start = time.perf_counter()
-        quiet_run = tools.command(manifest, folder / "quiet", "--journal", folder / "quiet.journal", *plain)
-        tools.run(quiet_run, tools.environment(folder / "cache1"))
-        undisturbed, start = time.perf_counter() - start, time.perf_counter()
-        if args.spread is None:
-            args.spread = min(2.0, undisturbed / (2 * args.kills + 2))
-        words = tools.command(manifest, folder / "killed", "--journal", folder / "killed.journal", "--resume", *plain)
-        kills = disturbed(words, tools.environment(folder / "cache2"), folder / "killed.journal", args)
-        seconds = time.perf_counter() - start
-        wanted, found = tools.hashes_of(folder / "quiet"), tools.hashes_of(folder / "killed")
-        wrong = [f"{name}: hash differs" for name in ids if wanted.get(name) != found.get(name)]
-        wrong += [f"{name}: missing" for name in ids if name not in found]
-        wrong += [f"stray: {name}" for name in tools.stray_files(folder / "killed", ids)]
-        cached = (folder / "cache2").glob("*")  # none, where the portrait is a face file
-        wrong += [f"stray in the cache: {p.name}" for p in cached if not p.name.endswith(".face.safetensors")]
-        wrong += check_journal(folder / "killed.journal", ids, kills * args.workers, kills)
-        print(f"{args.count} jobs, {kills} kills of {args.kills}: {len(found)} outputs, {len(set(found.values()))} different")
-        print(f"{undisturbed:.0f} s undisturbed, {seconds:.0f} s with kills")
-        print("\n".join(wrong) if wrong else "all there once, hashes equal, no stray files, journal consistent")
-        return 1 if wrong or kills == 0 < args.kills else 0
+        wrong, rows, kills = survive(args, args.folder or Path(temporary))
+    verdict = "; ".join(wrong) if wrong else "all there once, hashes equal, no stray files, journal consistent"
+    table = results.table(["run", "SIGKILLs", "videos", "different from each other", "seconds"], rows)
+    print(f"{table}\n\n{verdict}")
+    if args.write:
+        head = f"{results.machine()}. `scripts/batch_survival.py`: {args.count} jobs, `--jobs {args.workers}`, smoke weights."
+        results.write_section("batch-survival", f"## Batch: killed at any moment\n\n{head}\n\n{table}\n\nFound: {verdict}.")
+    return 1 if wrong or kills == 0 < args.kills else 0
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
-"""--no-cache: nothing is kept, and still every photo is encoded once."""
+"""--no-cache, caches and disks that take nothing: every photo is still encoded once, and nothing half-written stays."""
 
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Vasa
 
 from vasa_cli import pipeline
 from vasa_cli.batch.faces import shared_faces
@@ -72,3 +76,44 @@ def test_on_other_machines_and_with_a_cache_nothing_changes(jobs: list[Job]) -> 
     with shared_faces(alone, apart=True) as prepared:
         assert prepared == alone
         assert isinstance(prepared[0].request, RenderRequest) and not prepared[0].request.use_cache
+
+
+def test_what_a_cache_has_is_taken_from_there_even_where_nothing_can_be_added(
+    jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = [replace(job, request=replace(job.request, use_cache=True)) for job in jobs if job.task == "render"]
+    cached.append(replace(cached[0], id="again"))
+    for answer in (True, False):
+        monkeypatch.setattr("vasa_cli.batch.faces.face_is_cached", lambda face, answer=answer: answer)
+        with shared_faces(cached, apart=True) as prepared:
+            assert (prepared == cached) is answer
+
+
+def test_a_cache_that_cannot_be_written_costs_one_encoding_a_photo(
+    vasa: Vasa, tmp_path: Path, astronaut: Path, speech: Path
+) -> None:
+    rows = [{"id": name, "portrait": str(astronaut), "audio": str(speech), "size": 256} for name in "ab"]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "file").touch()
+    env = {"VASA_CACHE_DIR": str(tmp_path / "file" / "cache"), "TMPDIR": str(tmp_path)}
+    before = {p.name for p in tmp_path.iterdir()}
+    done = vasa("batch", tmp_path / "jobs.jsonl", "--weights", "smoke", "--output-dir", tmp_path / "out", "--json", env=env)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["counts"]["done"], said["encodes"]) == (2, 1)
+    assert {p.name for p in tmp_path.iterdir()} == before | {"out", "jobs.jsonl.journal.jsonl"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits the size of files by a shell's ulimit")
+@pytest.mark.parametrize("task", ["encode", "generate"])
+def test_a_full_disk_is_one_line_and_no_file(
+    environment: dict[str, str], tmp_path: Path, face: Path, astronaut: Path, speech: Path, task: str
+) -> None:
+    words = [astronaut] if task == "encode" else [face, speech, "--weights", "smoke"]
+    out = tmp_path / "out.safetensors"
+    run = [sys.executable, "-m", "vasa_cli", task, *map(str, words), "-o", str(out), "--quiet"]
+    done = subprocess.run(["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *run], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "cannot be written" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -146,9 +146,11 @@ def is_transient(error: BaseException) -> bool:
 
 
 def _told(error: Exception, job: Job) -> str:
-    """What it says, without the place of the private key: it goes into journals and reports that others read."""
+    """What it says, with the batch's own flag, and without the place of the private key: it goes into journals and reports that
+    others read."""
     sign = job.request.sign if isinstance(job.request, RenderRequest) else None
-    return str(error) if sign is None else str(error).replace(str(sign.key), "the private key")
+    text = str(error).replace("choose another folder with -o", "choose another folder with --output-dir")
+    return text if sign is None else text.replace(str(sign.key), "the private key")
 
 
 def _line(text: str) -> str:

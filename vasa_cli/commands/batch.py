@@ -270,7 +270,8 @@ def _run(
             print(outcome.output, flush=True)
 
     show = make_show(progress, quiet=quiet)
-    apart = not shared.use_cache and getattr(executor, "scheduler", None) is None  # another machine has other folders
+    kept = shared.use_cache and FaceCache(shared.cache_dir).keeps()
+    apart = not kept and getattr(executor, "scheduler", None) is None  # another machine has other folders
     try:
         with Journal(place, resume=mode["resume"] or mode["retry_failed"]) as journal, shared_faces(rows, apart=apart) as jobs:
             outcomes = run_batch(jobs, journal, executor=executor, show=show, done=done, **mode)

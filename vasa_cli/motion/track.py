@@ -73,8 +73,8 @@ class MotionTrack:
         return replace(self, pose=self.pose[frames], dynamics=self.dynamics[frames], **kept)
 
     def save(self, path: Path) -> None:
-        """Write one .safetensors file (the caller handles .part and rename)."""
-        from safetensors.numpy import save_file
+        """Write one .safetensors file (the caller handles .part and rename). Raises OSError."""
+        from safetensors.numpy import save
 
         meta = {
             "format": FORMAT,
@@ -90,7 +90,7 @@ class MotionTrack:
         for name in _OPTIONAL:
             if (values := getattr(self, name)) is not None:
                 tensors[name] = np.ascontiguousarray(values, np.float32)
-        save_file(tensors, str(path), metadata=meta)
+        path.write_bytes(save(tensors, metadata=meta))  # save_file has an error of its own for a full disk
 
     @classmethod
     def load(cls, path: Path) -> MotionTrack:

@@ -6,18 +6,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from vasa_cli.errors import InputError
-from vasa_cli.files import is_there
+from vasa_cli.files import is_there, look_at_folder
 from vasa_cli.locks import hold, try_hold
 from vasa_cli.portrait.encode_hash import Size, encoder_hash, purpose
 from vasa_cli.portrait.latent import FORMAT, SIZE, FaceLatent
 
 SUFFIX = ".face.safetensors"
+ROOM = 64 << 20  # bytes; the largest faces, of whole 4K photos, take that much
 _PID_DIGITS = 10  # more than any system's process numbers have
 
 
@@ -48,6 +50,15 @@ class FaceCache:
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = Path(root) if root is not None else default_root()
+
+    def keeps(self) -> bool:
+        """Whether a new face can be kept: the folder can be written, and the disk has room."""
+        try:
+            look_at_folder(self.root / SUFFIX)
+            there = next(folder for folder in (self.root.absolute(), *self.root.absolute().parents) if folder.exists())
+            return shutil.disk_usage(there).free >= ROOM
+        except OSError:
+            return False
 
     def path_of(self, digest: str, face: str, crop: tuple[int, int, int, int] | None, encoder: str, size: Size = SIZE) -> Path:
         """File of the face `face` (or the square `crop`) of the photo with this pixel hash, encoded for this size."""

@@ -161,8 +161,8 @@ class FaceLatent:
         return replace(self, person=np.asarray(cut.mean((1, 3)) + 0.5, np.uint8))
 
     def save(self, path: Path) -> None:
-        """Write one .safetensors file (the caller handles .part and rename)."""
-        from safetensors.numpy import save_file
+        """Write one .safetensors file (the caller handles .part and rename). Raises OSError."""
+        from safetensors.numpy import save
 
         meta = {
             "format": FORMAT,
@@ -171,11 +171,8 @@ class FaceLatent:
             "photo_size": json.dumps(list(self.photo_size)),
             "notes": json.dumps(list(self.notes)),
         }
-        save_file(
-            {name: np.ascontiguousarray(getattr(self, name)).reshape(getattr(self, name).shape) for name in _TENSORS},
-            str(path),
-            metadata=meta,
-        )
+        tensors = {name: np.ascontiguousarray(getattr(self, name)).reshape(getattr(self, name).shape) for name in _TENSORS}
+        path.write_bytes(save(tensors, metadata=meta))  # save_file has an error of its own for a full disk
 
     @classmethod
     def load(cls, path: Path) -> FaceLatent:
