@@ -103,9 +103,8 @@ def plan(jobs: list[Job], journal: Journal, *, resume: bool = False, retry_faile
         if (resume or retry_failed) and is_done(job, line, hashes):
             key = job_key(job, hashes)
             frame_hash = line.get("frame_hash") if line is not None else proven_hash(job, hashes)
-            skipped.append(
-                Outcome(job.id, "skipped", str(job.output), job.task, frame_hash=frame_hash, key=key, size=output_size(job))
-            )
+            known = Outcome(job.id, "skipped", str(job.output), job.task, frame_hash=frame_hash, key=key, size=output_size(job))
+            skipped.append(replace(known, frames=_frames(line)))
         elif retry_failed and (line is None or line.get("status") != "failed"):
             left.append(Outcome(job.id, "not run", str(job.output), job.task))
         elif exists(job.output) and not job.request.overwrite:
@@ -122,6 +121,12 @@ def plan(jobs: list[Job], journal: Journal, *, resume: bool = False, retry_faile
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
         raise UsageError(f"{taken[0].output}{more}: exists already; --overwrite replaces, --resume goes on where a batch stopped")
     return Plan(todo, skipped, left)
+
+
+def _frames(line: dict[str, Any] | None) -> int | None:
+    """How many the journal says there are."""
+    found = line.get("frames") if line is not None else None
+    return found if isinstance(found, int) else None
 
 
 def run_batch(
