@@ -84,6 +84,26 @@ def test_names_in_another_encoding_are_refused_before_any_work(vasa: Vasa, face:
     assert [p.suffix for p in tmp_path.iterdir()] == [".wav"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_pipes_and_devices_are_no_inputs(vasa: Vasa, face: Path, speech: Path, tmp_path: Path) -> None:
+    """A row with /dev/zero was hashed for ever, one with a pipe waited for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    rows: list[dict[str, object]] = [
+        {"audio": "/dev/zero"}, {"audio": "pipe"}, {"portrait": "pipe"}, {"drive": "pipe", "audio": None}, {"style": "/dev/zero"},
+        {"motion": "pipe"}, {"disclosure_label": "a", "disclosure_font": "pipe"},
+    ]  # fmt: skip
+    usual = {"portrait": str(face), "audio": str(speech)}
+    manifest = [json.dumps({**usual, **row, "id": str(i)}) for i, row in enumerate(rows[:-1])]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(manifest))
+    done = vasa("batch", "jobs.jsonl", "--weights", "smoke", "--json", cwd=tmp_path)
+    assert done.returncode == 8, done.stderr
+    for job in json.loads(done.stdout)["jobs"]:
+        assert (job["exit_code"], "device or pipe" in job["error"]) == (3, True), job
+    (tmp_path / "jobs.jsonl").write_text(json.dumps({**usual, **rows[-1]}))
+    assert_fails_well(vasa("batch", "jobs.jsonl", "--weights", "smoke", cwd=tmp_path), 3, "device or pipe")
+    assert_fails_well(vasa("inspect", tmp_path / "pipe"), 3, "device or pipe")
+
+
 def test_a_writer_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object) -> list[str]:
         raise RuntimeError("no command")

@@ -98,8 +98,8 @@ def test_a_font_of_ones_own(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"DejaVuSans\.ttf has no 人"):
         label.check_label("人", own)
     (tmp_path / "x.ttf").write_bytes(b"no font")
-    for path in (tmp_path / "x.ttf", tmp_path / "none.ttf"):
-        with pytest.raises(InputError, match="not a font"):
+    for path, words in ((tmp_path / "x.ttf", "not a font"), (tmp_path / "none.ttf", "no such font")):
+        with pytest.raises(InputError, match=words):
             label.check_label("AI", path)
     with pytest.raises(UsageError, match="--disclosure-label"):
         picture_options(label_font=own)

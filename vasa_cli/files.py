@@ -157,9 +157,11 @@ def check_input(path: Path, what: str) -> None:
     try:
         if path.is_dir():
             raise InputError(f"{path}: is a folder, not a {what}")
-        if not path.is_file() and not path.exists():
+        if not path.exists():
             raise InputError(f"{path}: no such {what}")
-        if path.is_file() and path.stat().st_size == 0:
+        if not path.is_file():
+            raise InputError(f"{path}: is no file but a device or pipe, which has no end or can be read only once; give a {what}")
+        if path.stat().st_size == 0:
             raise InputError(f"{path}: the {what} is empty (0 bytes)")
         with path.open("rb"):
             pass

@@ -11,6 +11,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from vasa_cli import __version__
@@ -46,6 +47,8 @@ class Hashes:
             return None
         try:
             stat = path.stat()
+            if not S_ISREG(stat.st_mode):  # a pipe or device may never end
+                return "missing"
             place = (os.path.abspath(path), stat.st_size, stat.st_mtime_ns)
             if place not in self._known:
                 self._known[place] = sha256_file(path)

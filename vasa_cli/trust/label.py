@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vasa_cli.errors import InputError, UsageError
+from vasa_cli.files import check_input
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,6 +95,8 @@ def check_label(text: str, font: Path | None = None) -> str:
         raise UsageError(f"--disclosure-label: give 1 to {MOST_LETTERS} letters, such as 'AI-generated'")
     if any(unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn") for c in text):
         raise UsageError("--disclosure-label: the text holds characters that are no letters")
+    if font is not None:
+        check_input(font, "font")
     _font_for(text, font)
     return text
 
