@@ -150,3 +150,26 @@ def test_a_long_temporary_folder_is_no_hindrance(vasa: Vasa, tmp_path: Path, man
     done = vasa("batch", manifest, "--weights", "smoke", "--jobs", 2, env={"TMPDIR": str(folder)})
     assert done.returncode == 0, done.stderr
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-"])
+def test_a_closed_stream_changes_nothing(environment: dict[str, str], tmp_path: Path, closed: str) -> None:
+    """It was an internal error, or one after the work was done; and the first file opened took the stream's number."""
+    (tmp_path / "jobs.jsonl").write_text('{"id": "a", "portrait": "p.png", "audio": "s.wav"}\n')
+    shell = f'exec "{sys.executable}" -m vasa_cli batch jobs.jsonl --json {closed}'
+    done = subprocess.run(["sh", "-c", shell], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 8, done.stderr
+    assert "internal error" not in done.stderr and "Traceback" not in done.stderr
+    assert ('"failed": 1' in done.stdout) == (closed == "2>&-")
+    journal = (tmp_path / "jobs.jsonl.journal.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in journal] == ["batch", "start", "end", "finish"]
+
+
+def test_a_reader_that_goes_away_ends_the_batch_in_order(environment: dict[str, str], manifest: Path) -> None:
+    call = f'"{sys.executable}" -m vasa_cli batch "{manifest}" --weights smoke --jobs 2'
+    words = f"{call} 2>&1 >/dev/null | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", words], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.stdout.split(), done.stderr) == (["1"], "")
+    left = {p.name for p in manifest.parent.iterdir()}
+    whole = {f"{job}.mp4{suffix}" for job in "ab" for suffix in ("", ".json")}
+    assert left <= whole | {"jobs.jsonl", "jobs.jsonl.journal.jsonl"}, left

@@ -85,6 +85,17 @@ class _Interrupts:
                 signal.signal(number, self)
 
 
+def _open_streams() -> None:
+    """Started with `>&-` or `2>&-`: what is said goes nowhere, and no file of ours takes the stream's number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def main() -> None:
     """Entry point. SIGTERM and SIGHUP are interrupts like Ctrl-C: partial files are removed, exit code 130."""
     if "--debug" in sys.argv[1:]:
@@ -92,6 +103,7 @@ def main() -> None:
         sys.argv = [sys.argv[0], *(a for a in sys.argv[1:] if a != "--debug")]
     # torch's threads spin while they wait, by default: on a busy machine that took twice the time, on an idle one no difference
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _open_streams()
     _Interrupts().listen()
     code: str | int | None = 0
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -268,7 +269,11 @@ def command(function: F) -> F:
             _say(f"error: {one_line(str(e))}")
             code = e.exit_code
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; nothing more to say to it
+            for stream in (sys.stdout, sys.stderr):  # the reader of one of them has gone; nothing more to say to it
+                try:
+                    stream.flush()
+                except OSError:
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             code = 1
         except (typer.Exit, typer.Abort):
             raise
@@ -289,7 +294,8 @@ def _show_traceback() -> None:
 
 
 def _say(text: str) -> None:
-    print(f"vasa: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a terminal that was closed, or a reader that has gone: the exit code still says it
+        print(f"vasa: {text}", file=sys.stderr, flush=True)
 
 
 def emit(data: dict[str, Any], plain: str, as_json: bool) -> None:
