@@ -160,6 +160,24 @@ def test_what_does_not_fit_is_said_before_any_work(vasa: Vasa, signed: Path, tmp
     assert_fails_well(both, 2, "--no-provenance")
 
 
+def test_inputs_that_are_not_what_their_names_say(vasa: Vasa, signed: Path, tmp_path: Path) -> None:
+    """A JPEG that is called .png is a photo as any other; signing found it odd, and that only after the render."""
+    from PIL import Image
+
+    from vasa_cli.trust.sign import Signing, _manifest, _sign
+
+    Image.open(signed / "p.png").convert("RGB").save(tmp_path / "p.png", "JPEG")
+    shutil.copy(signed / "s.wav", tmp_path / "s.mp3")
+    shutil.copy(signed / "p.png", tmp_path / "x.wav")
+    (tmp_path / "y.mov").write_bytes(b"\0\0\0\x08ftyp\0\0\0\x01")
+    mine = Signing(signed / "cert.pem", signed / "key.pem")
+    inputs = [tmp_path / name for name in ("p.png", "s.mp3", "x.wav", "y.mov")]
+    with (signed / "a.mp4").open("rb") as source, (tmp_path / "a.mp4").open("w+b") as target:
+        _sign(mine, _manifest("a.mp4", inputs), inputs, "video/mp4", source, target)
+    seen = json.loads(vasa("inspect", tmp_path / "a.mp4", "--json").stdout)["signature"]
+    assert (seen["state"], seen["ingredients"]) == ("valid", ["p.png", "s.mp3", "x.wav", "y.mov"])
+
+
 @pytest.mark.parametrize("kind", ["ed25519", "rsa"])
 def test_other_kinds_of_keys(tmp_path: Path, kind: str) -> None:
     from vasa_cli.trust.sign import Signing, check_signing

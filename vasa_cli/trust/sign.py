@@ -32,6 +32,7 @@ _PICTURES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", "
              ".tiff": "image/tiff", ".gif": "image/gif", ".heic": "image/heic", ".avif": "image/avif"}  # fmt: skip
 _INPUTS = {**_PICTURES, **TYPES, ".wav": "audio/wav", ".mp3": "audio/mpeg", ".flac": "audio/flac", ".m4a": "audio/mp4",
            ".ogg": "audio/ogg", ".opus": "audio/ogg"}  # fmt: skip
+_BYTES = "application/octet-stream"
 _SETTINGS = {
     "version": 1,
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_after_sign": False},
@@ -139,12 +140,24 @@ def _sign(
         signer = c2pa.Signer.from_info(info)
         builder = c2pa.Builder(json.dumps(manifest), context=context)
         for path in ingredients:
-            told = {"title": path.name, "relationship": "inputTo", "instance_id": _ident(path)}
-            with path.open("rb") as f:
-                builder.add_ingredient(told, _INPUTS.get(path.suffix.lower(), "application/octet-stream"), f)
+            _add(builder, path)
         builder.sign(signer, kind, source, target)
     except c2pa.C2paError as e:
         raise InputError(_explain(signing, str(e))) from e
+
+
+def _add(builder: Any, path: Path) -> None:
+    """Tell of an input. What is not what its suffix says, or damaged, is told of as bytes: the render has succeeded with it.
+    Raises C2paError."""
+    import c2pa
+
+    told = {"title": path.name, "relationship": "inputTo", "instance_id": _ident(path)}
+    with path.open("rb") as f:
+        try:
+            builder.add_ingredient(told, _INPUTS.get(path.suffix.lower(), _BYTES), f)
+        except c2pa.C2paError:
+            f.seek(0)
+            builder.add_ingredient(told, _BYTES, f)
 
 
 def _explain(signing: Signing, message: str) -> str:
