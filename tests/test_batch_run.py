@@ -290,6 +290,8 @@ def test_two_batches_over_one_folder_at_once(environment: dict[str, str], manife
     assert [process.returncode for process in both] == [0, 0], said
     made = [[j["status"] for j in json.loads(out)["jobs"]] for out, _ in said]
     assert all(sorted(pair) == ["done", "skipped"] for pair in zip(*made, strict=True)), made
+    hashes = [[j["frame_hash"] for j in json.loads(out)["jobs"]] for out, _ in said]
+    assert hashes[0] == hashes[1]
     assert names(manifest.parent) == WHOLE
 
 

@@ -52,7 +52,8 @@ def proven_hash(job: Job, hashes: Hashes) -> str | None:
     if not isinstance(job.request, RenderRequest):
         return f"sha256:{hashes.of(job.output)}"
     try:
-        return str(read_receipt(receipt_path(job.output)).get("frame_hash"))
+        found = read_receipt(receipt_path(job.output)).get("frame_hash")
+        return found if isinstance(found, str) else None
     except VasaError:
         return None
 

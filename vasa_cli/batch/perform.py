@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vasa_cli import pipeline
 from vasa_cli.batch.claim import Claim, claimed
-from vasa_cli.batch.done import is_proven
+from vasa_cli.batch.done import is_proven, proven_hash
 from vasa_cli.batch.job import Hashes, Job, Outcome, job_key, output_size
 from vasa_cli.errors import DeviceError, EncoderError, MemoryShortage, VasaError
 from vasa_cli.files import sha256_file
@@ -70,7 +70,8 @@ def _claimed(job: Job, claim: Claim, failed: Outcome, reporter: Reporter, shop: 
     there, overwrite = exists(job.output), job.request.overwrite
     waited = claim.waited_for == failed.key
     if there and ((waited and not overwrite) or ((waited or not overwrite) and is_proven(job, shop.hashes))):
-        return replace(failed, status="skipped", exit_code=0, size=output_size(job), note="another run made it meanwhile")
+        note, made_hash = "another run made it meanwhile", proven_hash(job, shop.hashes)
+        return replace(failed, status="skipped", exit_code=0, size=output_size(job), frame_hash=made_hash, note=note)
     if not there or overwrite or claim.left:
         claim.sign(failed.key)
         job = replace(job, request=replace(job.request, overwrite=overwrite or claim.left))
