@@ -13,10 +13,14 @@ from conftest import Vasa, assert_fails_well
 
 from vasa_cli import __version__
 from vasa_cli.errors import InputError
+from vasa_cli.picture import PictureOptions
+from vasa_cli.requests import RenderRequest
 from vasa_cli.stream.encode import Coding
 from vasa_cli.stream.pipes import Target
 from vasa_cli.stream.sink import open_sink
 from vasa_cli.trust.inspect import inspect, table
+from vasa_cli.trust.sign import ingredients_of
+from vasa_cli.video.background import Background
 from vasa_cli.video.writer import VideoWriter
 
 URI = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -92,6 +96,22 @@ def test_one_picture_without_a_mark_is_seen(tmp_path: Path) -> None:
     Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "frames" / "frame_00002.png")
     seen = inspect(tmp_path / "frames")
     assert (seen.facts["pictures"], seen.facts["marked"], seen.mark.says_ai) == (4, 3, False)
+
+
+def test_a_folder_of_pictures_from_inside_and_with_other_files_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "frames" / "frame_%05d.png", mark=True)
+    (tmp_path / "frames" / "0.txt").write_text("sorts before the pictures")
+    outside = inspect(tmp_path / "frames")
+    monkeypatch.chdir(tmp_path / "frames")
+    inside = inspect(Path())
+    assert outside.mark.says_ai
+    assert (inside.mark, inside.facts["pictures"]) == (outside.mark, outside.facts["pictures"])
+
+
+def test_what_is_seen_and_heard_is_an_ingredient() -> None:
+    picture = PictureOptions(background=Background("picture", path=Path("wall.jpg")))
+    request = RenderRequest(Path("p.png"), Path("s.wav"), Path("o.mp4"), track=Path("m.safetensors"), picture=picture)
+    assert [path.name for path in ingredients_of(request)] == ["p.png", "s.wav", "m.safetensors", "wall.jpg"]
 
 
 def test_the_command(vasa: Vasa, face: Path, speech: Path, tmp_path: Path) -> None:
