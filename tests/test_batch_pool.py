@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -173,3 +174,15 @@ def test_a_reader_that_goes_away_ends_the_batch_in_order(environment: dict[str, 
     left = {p.name for p in manifest.parent.iterdir()}
     whole = {f"{job}.mp4{suffix}" for job in "ab" for suffix in ("", ".json")}
     assert left <= whole | {"jobs.jsonl", "jobs.jsonl.journal.jsonl"}, left
+
+
+def test_a_scheduler_without_workers_is_waited_for_aloud(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
+    monkeypatch.setattr(distributed, "as_completed", lambda futures, with_results: iter(futures))
+    client = SimpleNamespace(scheduler_info=lambda n_workers: {"workers": {}})
+    monkeypatch.setattr(cluster.Dask, "_client", lambda self: contextlib.nullcontext(client))
+    said: list[str] = []
+    dask = cluster.Dask("tcp://10.0.0.1:8786")
+    assert list(dask.run(Queue([]), lambda task: None, lambda job, kind, text: said.append(text))) == []
+    assert len(said) == 1
+    assert "no worker at tcp://10.0.0.1:8786 yet" in said[0]

@@ -141,14 +141,14 @@ class Dask:
     ) -> Generator[tuple[Task, Outcome], None, None]:
         tasks: dict[Any, Task] = {}
         try:
-            yield from self._run(queue, started, tasks)
+            yield from self._run(queue, started, say, tasks)
         finally:
             if self.local is not None:  # workers elsewhere may come to the end of what they began
                 for task in tasks.values():
                     sweep(task.job.output, GRACE)
 
     def _run(
-        self, queue: Queue, started: Callable[[Task], None], tasks: dict[Any, Task]
+        self, queue: Queue, started: Callable[[Task], None], say: Callable[..., None], tasks: dict[Any, Task]
     ) -> Generator[tuple[Task, Outcome], None, None]:
         """tasks: that are at work, by dask's key; changed here."""
         from distributed import as_completed
@@ -158,6 +158,8 @@ class Dask:
             ended = as_completed([], with_results=False)
             threads = max(1, self.threads // self.local) if self.local else None
             limits = {name: os.environ[name] for name in (PIXELS_ENV, DURATION_ENV) if name in os.environ}
+            if not client.scheduler_info(n_workers=-1)["workers"]:  # some may come; who waits in vain should know for what
+                say("batch", "note", text=f"no worker at {self.scheduler} yet, waiting for one: dask worker ADDRESS")
             while len(queue) or tasks:
                 room = len(client.scheduler_info(n_workers=-1)["workers"]) * (1 + _AHEAD) or 1
                 while len(tasks) < room and (task := queue.take(busy={t.job.face_key() for t in tasks.values()})):
