@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from vasa_cli import pipeline
 from vasa_cli.batch.manifest import Shared, read_manifest
 from vasa_cli.cli import app
-from vasa_cli.commands import common
+from vasa_cli.commands import motion_flags
 from vasa_cli.errors import InputError, UsageError
 from vasa_cli.motion.behaviour.style import MotionStyle, random_style
 from vasa_cli.motion.controls import Controls
@@ -21,14 +21,14 @@ from vasa_cli.motion.track import MotionTrack
 
 
 def flags(guidance: list[str] | None = None, style_seed: int | None = None) -> dict[str, object]:
-    return common.control_flags(None, None, None, None, None, None, None, guidance, style_seed)
+    return motion_flags.control_flags(None, None, None, None, None, None, None, guidance, style_seed)
 
 
 def test_flags_reach_the_controls() -> None:
-    options = common.motion_options(flags(["audio=0.5,gaze=1"], 7), None, None, None, None, None)
+    options = motion_flags.motion_options(flags(["audio=0.5,gaze=1"], 7), None, None, None, None, None)
     assert dict(options.controls.guidance) == {"audio": 0.5, "gaze": 1.0}
     assert options.controls.style == random_style(7)
-    assert common.motion_options(flags(), "calm", None, None, None, None).controls.style.pace == 0.7
+    assert motion_flags.motion_options(flags(), "calm", None, None, None, None).controls.style.pace == 0.7
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,11 @@ def test_wrong_guidance_ends_with_exit_2_and_names_key_and_range(value: str, wor
 
 def test_two_manners_or_none_to_be_found_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="leave one out"):
-        common.motion_options(flags(style_seed=1), None, None, None, None, None, SPEECH)
+        motion_flags.motion_options(flags(style_seed=1), None, None, None, None, None, SPEECH)
     with pytest.raises(InputError, match="style clip"):
-        common.motion_options(flags(), None, None, None, None, None, tmp_path / "none.mp4")
+        motion_flags.motion_options(flags(), None, None, None, None, None, tmp_path / "none.mp4")
     with pytest.raises(UsageError, match="--style-seed belongs to generated motion"):
-        common.drive_options(Path("clip.mp4"), None, seed=None, style_seed=3, guidance=None)
+        motion_flags.drive_options(Path("clip.mp4"), None, seed=None, style_seed=3, guidance=None)
 
 
 def test_rows_of_a_manifest_bring_manners(tmp_path: Path) -> None:

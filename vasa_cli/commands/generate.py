@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vasa_cli.commands import common
+from vasa_cli.commands import common, motion_flags
 from vasa_cli.errors import UsageError
 from vasa_cli.progress import make_reporter
 
@@ -25,22 +25,22 @@ def generate(
     portrait: Portrait,
     audio: Audio = None,
     output: common.OutputPath = None,
-    preset: common.PresetName = None,
-    seed: common.Seed = None,
-    gaze: common.GazeFlag = None,
-    distance: common.DistanceFlag = None,
-    emotion: common.EmotionFlag = None,
-    head: common.HeadFlag = None,
-    brows: common.BrowsFlag = None,
-    blink: common.BlinkFlag = None,
-    mouth: common.MouthFlag = None,
-    guidance: common.GuidanceFlag = None,
-    style: common.StyleFlag = None,
-    style_seed: common.StyleSeed = None,
-    steps: common.Steps = None,
+    preset: motion_flags.PresetName = None,
+    seed: motion_flags.Seed = None,
+    gaze: motion_flags.GazeFlag = None,
+    distance: motion_flags.DistanceFlag = None,
+    emotion: motion_flags.EmotionFlag = None,
+    head: motion_flags.HeadFlag = None,
+    brows: motion_flags.BrowsFlag = None,
+    blink: motion_flags.BlinkFlag = None,
+    mouth: motion_flags.MouthFlag = None,
+    guidance: motion_flags.GuidanceFlag = None,
+    style: motion_flags.StyleFlag = None,
+    style_seed: motion_flags.StyleSeed = None,
+    steps: motion_flags.Steps = None,
     speech: common.Speech = None,
-    drive: common.DriveClip = None,
-    drive_mode: common.DriveMode = None,
+    drive: motion_flags.DriveClip = None,
+    drive_mode: motion_flags.DriveMode = None,
     face: common.Face = "largest",
     crop: common.Crop = None,
     overwrite: common.Overwrite = False,
@@ -61,9 +61,9 @@ def generate(
     """
     common.use_threads(threads)
     common.use_limits(max_pixels, max_duration)
-    flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
-    options = common.motion_options(flags, preset, seed, weights, steps, device, style, speech)
-    driver = common.drive_options(
+    flags = motion_flags.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
+    options = motion_flags.motion_options(flags, preset, seed, weights, steps, device, style, speech)
+    driver = motion_flags.drive_options(
         drive, drive_mode, seed=seed, steps=steps, guidance=guidance, style=style, style_seed=style_seed, speech=speech,
     )  # fmt: skip
     source = audio if driver is None else driver.clip

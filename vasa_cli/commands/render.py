@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vasa_cli.commands import common
+from vasa_cli.commands import common, motion_flags
 from vasa_cli.commands.options import words
 from vasa_cli.errors import UsageError
 from vasa_cli.progress import Reporter, make_reporter
@@ -83,23 +83,23 @@ def render(
     portrait: Portrait = None,
     audio: Audio = None,
     output: Output = None,
-    preset: common.PresetName = None,
-    seed: common.Seed = None,
-    gaze: common.GazeFlag = None,
-    distance: common.DistanceFlag = None,
-    emotion: common.EmotionFlag = None,
-    head: common.HeadFlag = None,
-    brows: common.BrowsFlag = None,
-    blink: common.BlinkFlag = None,
-    mouth: common.MouthFlag = None,
-    guidance: common.GuidanceFlag = None,
-    style: common.StyleFlag = None,
-    style_seed: common.StyleSeed = None,
-    steps: common.Steps = None,
+    preset: motion_flags.PresetName = None,
+    seed: motion_flags.Seed = None,
+    gaze: motion_flags.GazeFlag = None,
+    distance: motion_flags.DistanceFlag = None,
+    emotion: motion_flags.EmotionFlag = None,
+    head: motion_flags.HeadFlag = None,
+    brows: motion_flags.BrowsFlag = None,
+    blink: motion_flags.BlinkFlag = None,
+    mouth: motion_flags.MouthFlag = None,
+    guidance: motion_flags.GuidanceFlag = None,
+    style: motion_flags.StyleFlag = None,
+    style_seed: motion_flags.StyleSeed = None,
+    steps: motion_flags.Steps = None,
     speech: common.Speech = None,
     motion: Motion = None,
-    drive: common.DriveClip = None,
-    drive_mode: common.DriveMode = None,
+    drive: motion_flags.DriveClip = None,
+    drive_mode: motion_flags.DriveMode = None,
     receipt: From = None,
     face: common.Face = "largest",
     crop: common.Crop = None,
@@ -136,7 +136,7 @@ def render(
 
     common.use_threads(threads)
     common.use_limits(max_pixels, max_duration)
-    flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
+    flags = motion_flags.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
     kept: dict[str, Any] = {"cache_dir": cache_dir, "use_cache": not no_cache, "overwrite": overwrite}
     kept["sign"] = signing_of(sign)
     if receipt is not None:
@@ -180,10 +180,10 @@ def render(
         return
     if portrait is None:
         raise UsageError("render needs PORTRAIT and AUDIO, such as: vasa render me.jpg speech.wav -o out.mp4")
-    options = common.motion_options(flags, preset, seed, weights, steps, device, style, speech)
+    options = motion_flags.motion_options(flags, preset, seed, weights, steps, device, style, speech)
     if motion is not None and (flags or preset or seed is not None or steps or style or speech):
         raise UsageError("--motion plays a finished motion: all that shapes one belongs to `vasa generate`")
-    driver = common.drive_options(
+    driver = motion_flags.drive_options(
         drive, drive_mode, seed=seed, steps=steps, guidance=guidance, style=style, style_seed=style_seed, speech=speech,
     )  # fmt: skip
     from vasa_cli.pipeline import RenderRequest

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vasa_cli.commands import common
+from vasa_cli.commands import common, motion_flags
 from vasa_cli.commands.options import option as _option
 from vasa_cli.errors import EXIT_INTERRUPTED, UsageError
 from vasa_cli.progress import LineReporter, Reporter
@@ -132,19 +132,19 @@ def stream(
     on_slow: OnSlow = None,
     look_ahead: LookAhead = None,
     control: Control = None,
-    preset: common.PresetName = None,
-    seed: common.Seed = None,
-    gaze: common.GazeFlag = None,
-    distance: common.DistanceFlag = None,
-    emotion: common.EmotionFlag = None,
-    head: common.HeadFlag = None,
-    brows: common.BrowsFlag = None,
-    blink: common.BlinkFlag = None,
-    mouth: common.MouthFlag = None,
-    guidance: common.GuidanceFlag = None,
-    style: common.StyleFlag = None,
-    style_seed: common.StyleSeed = None,
-    steps: common.Steps = None,
+    preset: motion_flags.PresetName = None,
+    seed: motion_flags.Seed = None,
+    gaze: motion_flags.GazeFlag = None,
+    distance: motion_flags.DistanceFlag = None,
+    emotion: motion_flags.EmotionFlag = None,
+    head: motion_flags.HeadFlag = None,
+    brows: motion_flags.BrowsFlag = None,
+    blink: motion_flags.BlinkFlag = None,
+    mouth: motion_flags.MouthFlag = None,
+    guidance: motion_flags.GuidanceFlag = None,
+    style: motion_flags.StyleFlag = None,
+    style_seed: motion_flags.StyleSeed = None,
+    steps: motion_flags.Steps = None,
     speech: common.Speech = None,
     face: common.Face = "largest",
     crop: common.Crop = None,
@@ -176,7 +176,7 @@ def stream(
 
     common.use_threads(threads)
     common.use_limits(max_pixels, max_duration)
-    flags = common.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
+    flags = motion_flags.control_flags(gaze, distance, emotion, head, brows, blink, mouth, guidance, style_seed)
     ground = parse_background(background) if background is not None else None
     picture = picture_options(None, size, ground, refine, label, label_font)
     request = StreamRequest(
@@ -184,7 +184,7 @@ def stream(
         sound_input(input_path, form, rate, channels, realtime),
         output,
         container_of(output, container),
-        common.motion_options(flags, preset, seed, weights, steps, device, style, speech),
+        motion_flags.motion_options(flags, preset, seed, weights, steps, device, style, speech),
         picture,
         policy_of(patience, on_gap, on_slow),
         encoder,
