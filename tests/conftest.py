@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +91,21 @@ def face(vasa: Vasa, astronaut: Path) -> Path:
 @pytest.fixture(scope="module")
 def latent(face: Path) -> FaceLatent:
     return FaceLatent.load(face)
+
+
+@pytest.fixture
+def encodings(latent: FaceLatent, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the photos that are encoded from now on; all become one face, in no time."""
+    from vasa_cli.portrait.pixels import pixel_hash
+
+    names: list[str] = []
+
+    def encode(rgb: Any, path: Path, **options: Any) -> FaceLatent:
+        names.append(path.name)
+        return replace(latent, pixel_hash=pixel_hash(rgb))
+
+    monkeypatch.setattr("vasa_cli.portrait.encode.encode_pixels", encode)
+    return names
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,10 @@ import pytest
 import yaml
 from conftest import ROOT, Vasa
 
+from vasa_cli.batch.show import MODES
+from vasa_cli.batch.source import FORMATS
+from vasa_cli.device import DEVICES
+
 DOCS = ROOT / "docs"
 
 
@@ -91,6 +95,9 @@ def completed(environment: dict[str, str], what: str, **words: str) -> str:
         ("vasa render --weights ", {"default", "smoke"}),
         ("vasa stream --container m", {"mp4", "mkv"}),
         ("vasa batch --sig", {"--sign"}),
+        ("vasa batch --format ", set(FORMATS)),
+        ("vasa batch --progress ", set(MODES)),
+        ("vasa render --device ", set(DEVICES)),
     ],
 )
 def test_values_are_completed(environment: dict[str, str], line: str, wanted: set[str]) -> None:

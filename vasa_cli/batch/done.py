@@ -36,7 +36,7 @@ def is_proven(job: Job, hashes: Hashes) -> bool:
     return same_as_receipt(job, hashes) if isinstance(job.request, RenderRequest) else same_as_seal(job, hashes)
 
 
-def is_untouched(job: Job) -> bool:
+def is_ours_untouched(job: Job) -> bool:
     """Whether this tool made the output, from whatever, and nobody has changed a byte of it since: it may be made again."""
     if not isinstance(job.request, RenderRequest):
         return sealed(job.output) is not None

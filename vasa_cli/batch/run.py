@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from vasa_cli.batch.claim import state, sweep
-from vasa_cli.batch.done import is_done, is_untouched, proven_hash
+from vasa_cli.batch.done import is_done, is_ours_untouched, proven_hash
 from vasa_cli.batch.job import Hashes, Job, Outcome, job_key, output_size
 from vasa_cli.batch.journal import Journal
 from vasa_cli.batch.perform import JobReporter, Workshop, perform
@@ -112,7 +112,7 @@ def plan(jobs: list[Job], journal: Journal, *, resume: bool = False, retry_faile
             if found == "held":  # by another batch, which may be making just this
                 todo.append(job)
                 continue
-            if not (resume or retry_failed) or not (found == "left" or journal.is_ours(job) or is_untouched(job)):
+            if not (resume or retry_failed) or not (found == "left" or journal.is_ours(job) or is_ours_untouched(job)):
                 taken.append(job)
             todo.append(replace(job, request=replace(job.request, overwrite=True)))
         else:
