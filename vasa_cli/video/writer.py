@@ -170,7 +170,7 @@ class VideoWriter:
     def _start(self, command: list[str]) -> None:
         """Start ffmpeg in a thread: an interrupt, which only this one hears, would lose the process between its birth and the
         moment we know it, and that process would make its file after we have removed it. Raises OSError."""
-        errors: list[OSError] = []
+        errors: list[Exception] = []
         known = threading.Event()
 
         def start() -> None:
@@ -180,7 +180,7 @@ class VideoWriter:
                     cwd=self.part.parent if self.form.sequence else None,  # a % in a folder's name is no number
                 )  # fmt: skip
                 _widen(self._process.stdin)
-            except OSError as e:
+            except Exception as e:  # whatever it is, it is raised where it would be without the thread
                 errors.append(e)
             finally:
                 known.set()
