@@ -16,9 +16,7 @@ import pytest
 from conftest import Vasa
 
 from vasa_cli.batch import cluster
-from vasa_cli.batch.job import Job
 from vasa_cli.batch.manifest import Shared, read_manifest
-from vasa_cli.batch.pool import Pool
 from vasa_cli.batch.run import Queue
 from vasa_cli.forked import can_fork
 
@@ -113,20 +111,38 @@ def test_no_process_outlives_the_batch(
         assert names <= whole | {"jobs.jsonl", "jobs.jsonl.journal.jsonl"}, names
 
 
+USE = """
+import os, sys
+from vasa_cli.batch import pool
+from vasa_cli.batch.manifest import Shared, read_manifest
+from vasa_cli.batch.run import Queue
+
+def outcomes(jobs):
+    ended = pool.Pool(1, 1).run(Queue(jobs), lambda task: None, lambda *a, **k: None)
+    print([outcome.error or outcome.status for _, outcome in ended][0], flush=True)
+
+if __name__ == "__main__":
+    if sys.argv[2] == "False":
+        pool.can_fork = lambda: False
+    jobs = read_manifest(sys.argv[1], Shared(weights="smoke"))
+    os.environ.pop("VASA_MAX_DURATION", None)
+    outcomes(jobs[:1])
+    os.environ["VASA_MAX_DURATION"] = "0.05"
+    outcomes(jobs[1:])
+"""
+
+
 @pytest.mark.parametrize("copies", [pytest.param(True, marks=pytest.mark.skipif(not can_fork(), reason="only on Linux")), False])
-def test_workers_take_the_settings_of_now(manifest: Path, monkeypatch: pytest.MonkeyPatch, copies: bool) -> None:
-    """Also when the process that they are copies of was started under others; and where there are no copies."""
-    monkeypatch.setattr("vasa_cli.batch.pool.can_fork", lambda: copies)
-
-    def outcomes(jobs: list[Job]) -> list[str]:
-        pool = Pool(1, 1)
-        return [outcome.error or outcome.status for _, outcome in pool.run(Queue(jobs), lambda task: None, lambda *a, **k: None)]
-
-    jobs = read_manifest(str(manifest), Shared(weights="smoke"))
-    monkeypatch.delenv("VASA_MAX_DURATION", raising=False)
-    assert outcomes(jobs[:1]) == ["done"]
-    monkeypatch.setenv("VASA_MAX_DURATION", "0.05")
-    assert "--max-duration" in outcomes(jobs[1:])[0]
+def test_workers_take_the_settings_of_now(environment: dict[str, str], manifest: Path, copies: bool) -> None:
+    """Also when the process that they are copies of was started under others; and where there are no copies. In a program of its
+    own: what workers are copies of lives as long as the program."""
+    (manifest.parent / "use.py").write_text(USE)
+    words = [sys.executable, str(manifest.parent / "use.py"), str(manifest), str(copies)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == "done"
+    assert "--max-duration" in second
 
 
 def test_a_worker_with_another_version_or_weights_says_so(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
